@@ -8,28 +8,36 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Every value that the manifest's `error_code` column can hold."""
+    """Every value that the manifest's `error_code` column can hold; `meaning` is its line in the manual."""
 
-    SOURCE_MISSING = "source_missing"  # the object was gone when it was read
-    SOURCE_DENIED = "source_denied"  # the store refused to let us read it
-    SOURCE_CHANGED = "source_changed"  # its ETag differs from the one in the frozen catalog
-    SOURCE_UNREADABLE = "source_unreadable"  # the store failed after every retry
-    EMPTY_FILE = "empty_file"  # zero bytes
-    TOO_MANY_BYTES = "too_many_bytes"  # larger than images.max_bytes
-    TOO_MANY_PIXELS = "too_many_pixels"  # larger than images.max_pixels, found before decoding
-    NOT_AN_IMAGE = "not_an_image"  # no supported format recognises the bytes
-    CORRUPT_IMAGE = "corrupt_image"  # a known format, but truncated or malformed
-    NOTHING_VISIBLE = "nothing_visible"  # every pixel is transparent
-    BACKGROUND_NOT_UNIFORM = "background_not_uniform"  # opaque, and no plain background to key out
-    BAD_CATALOG_ROW = "bad_catalog_row"  # the catalog's row has no usable uri, id or category
-    DUPLICATE_ID = "duplicate_id"  # an earlier row of the catalog has the same id
-    UNKNOWN_CATEGORY = "unknown_category"  # no weights are configured for the row's category
-    NO_SURFACE = "no_surface"  # the decoder's field never crosses the threshold
-    MESH_NOT_WATERTIGHT = "mesh_not_watertight"  # the check before upload failed
-    UPLOAD_FAILED = "upload_failed"  # the mesh could not be written after every retry
-    KILLED_WORKER = "killed_worker"  # its process died each time it was tried
-    TIMED_OUT = "timed_out"  # it took longer than the limit each time it was tried
-    INTERNAL_ERROR = "internal_error"  # a fault of ours: the message has the exception
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> "ErrorCode":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    SOURCE_MISSING = "source_missing", "the object was gone when it was read"
+    SOURCE_DENIED = "source_denied", "the store refused to let us read it"
+    SOURCE_CHANGED = "source_changed", "its ETag differs from the one in the frozen catalog"
+    SOURCE_UNREADABLE = "source_unreadable", "the store failed after every retry"
+    EMPTY_FILE = "empty_file", "zero bytes"
+    TOO_MANY_BYTES = "too_many_bytes", "larger than images.max_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels", "larger than images.max_pixels, found before decoding"
+    NOT_AN_IMAGE = "not_an_image", "no supported format recognises the bytes, or its samples have 32 bits"
+    CORRUPT_IMAGE = "corrupt_image", "a known format, but truncated or malformed"
+    NOTHING_VISIBLE = "nothing_visible", "every pixel is transparent, or of the background's colour"
+    BACKGROUND_NOT_UNIFORM = "background_not_uniform", "opaque, and no plain background to key out"
+    BAD_CATALOG_ROW = "bad_catalog_row", "the catalog's row has no usable uri, id or category"
+    DUPLICATE_ID = "duplicate_id", "an earlier row of the catalog has the same id"
+    UNKNOWN_CATEGORY = "unknown_category", "no weights are configured for the row's category"
+    NO_SURFACE = "no_surface", "the decoder's field never crosses the threshold"
+    MESH_NOT_WATERTIGHT = "mesh_not_watertight", "the check before upload failed"
+    UPLOAD_FAILED = "upload_failed", "the mesh could not be written after every retry"
+    KILLED_WORKER = "killed_worker", "its process died each time it was tried"
+    TIMED_OUT = "timed_out", "it took longer than the limit each time it was tried"
+    INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 
 
 class ItemError(Exception):

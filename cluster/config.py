@@ -1,0 +1,456 @@
+"""The configuration of a run: `ray_config.yaml` and the environment, read into frozen, checked sections.
+
+Works on: text, environment variables and dotted keys. Knows nothing about what the settings do: each section
+is handed to the one module that uses it.
+Later sources win: defaults, then the file, then the environment, then overrides (the command line).
+"""
+
+import difflib
+import reprlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from cluster.errors import RequestError
+
+DEFAULT_PATH = Path("ray_config.yaml")
+ENVIRONMENT_PREFIX = "ISOFLEET_"
+# A hand-written file has a few KiB; the bound keeps a mistyped path to an image from being parsed as YAML.
+MAX_FILE_BYTES = 256 * 1024
+
+
+class _Section(BaseModel):
+    # Strict: YAML already says which scalar is text and which a number, so a quoted "64" is a slip.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class RaySettings(_Section):
+    """Where Ray is, or how much of this machine a local one may use."""
+
+    address: str = Field(
+        default="local",
+        min_length=1,
+        description='"local" starts Ray here for this run, "auto" joins the one running on this machine, '
+        '"HOST:PORT" joins the cluster whose head listens there, "ray://HOST:PORT" goes through Ray Client.',
+    )
+    namespace: str = Field(
+        default="isofleet", min_length=1, description="Ray namespace of the run's named actors."
+    )
+    num_cpus: int | None = Field(
+        default=None,
+        ge=1,
+        description='CPUs that a "local" Ray may use; null uses all that this process may.',
+    )
+    num_gpus: int | None = Field(
+        default=None, ge=0, description='GPUs that a "local" Ray may use; null uses all that CUDA shows.'
+    )
+    dashboard: bool = Field(default=False, description='Start the dashboard of a "local" Ray, on loopback.')
+
+
+def _check_endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        # The value is not repeated: it may hold a password.
+        raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without user name or password")
+    return url
+
+
+class S3Settings(_Section):
+    """How to reach S3 or a compatible server. Credentials never stand here: boto3 finds them in the
+    environment, a profile, or the machine's role."""
+
+    endpoint_url: Annotated[str, AfterValidator(_check_endpoint)] | None = Field(
+        default=None,
+        description="Address of an S3-compatible server; null asks boto3 (AWS_ENDPOINT_URL, else AWS).",
+    )
+    region: str | None = Field(default=None, description="Region of the buckets; null asks boto3.")
+    profile: str | None = Field(
+        default=None, description="Profile in ~/.aws whose credentials to use; null asks boto3."
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = Field(
+        default="auto",
+        description="Where the bucket's name goes: auto puts it in the path at a given endpoint_url, "
+        "and in the host name on AWS.",
+    )
+    verify_tls: bool = Field(default=True, description="Check the server's certificate.")
+    ca_bundle: str | None = Field(
+        default=None, description="PEM file of the authorities to check it against; null uses boto3's own."
+    )
+    requester_pays: bool = Field(
+        default=False, description="Agree to pay for requests to requester-pays buckets."
+    )
+    server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
+        default=None,
+        description="Encryption asked for with each object written; null leaves it to the bucket.",
+    )
+    sse_kms_key_id: str | None = Field(
+        default=None,
+        validate_default=True,
+        description="KMS key for aws:kms encryption; null uses the bucket's or account's.",
+    )
+    max_attempts: int = Field(
+        default=5, ge=1, le=20, description="Attempts at a request, the first included."
+    )
+    retry_mode: Literal["standard", "adaptive"] = Field(
+        default="adaptive",
+        description="botocore's retry mode; adaptive also slows down when the server throttles.",
+    )
+    connect_timeout_seconds: float = Field(
+        default=10.0, gt=0, le=600, description="Longest wait for a connection, in seconds."
+    )
+    read_timeout_seconds: float = Field(
+        default=60.0, gt=0, le=3600, description="Longest silence of the server within an answer, in seconds."
+    )
+    max_connections: int = Field(
+        default=32, ge=1, le=1024, description="Connections kept open by one process."
+    )
+    multipart_threshold_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=5 * 1024 * 1024,  # S3's smallest part (Amazon S3 User Guide, "multipart upload limits")
+        le=5 * 1024 * 1024 * 1024,  # S3's largest single PUT (the same table)
+        description="Objects larger than this are written in parts, in bytes.",
+    )
+
+    @field_validator("sse_kms_key_id")
+    @classmethod
+    def _needs_kms(cls, key: str | None, info: ValidationInfo) -> str | None:
+        if key is not None and info.data.get("server_side_encryption") != "aws:kms":
+            raise ValueError("needs store.s3.server_side_encryption to be aws:kms")
+        return key
+
+
+class StoreSettings(_Section):
+    """How to reach objects, by kind of store."""
+
+    s3: S3Settings = S3Settings()
+
+
+class ImageSettings(_Section):
+    """What is accepted as an image."""
+
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=1, description="Largest image file, in bytes.")
+    max_pixels: int = Field(
+        default=64_000_000,
+        ge=1,
+        description="Largest width times height, checked before an image is decoded.",
+    )
+
+
+class ReconstructSettings(_Section):
+    """What is made of each image, and when a run has failed."""
+
+    weights: str | dict[str, str] = Field(
+        default="embedded",
+        description='Weights bundle: "embedded", a folder or URI, or one of these for each category.',
+    )
+    resolution: int = Field(
+        default=64, ge=8, le=1024, description="Cells along each axis of the finest lattice."
+    )
+    format: Literal["glb", "obj", "ply", "stl"] = Field(
+        default="glb", description="Format of the mesh files."
+    )
+    exact: bool = Field(
+        default=False,
+        description="Evaluate the whole lattice, so that isolated parts thinner than a coarse cell stay.",
+    )
+    category: str | None = Field(
+        default=None,
+        description="Category of images whose catalog names none; null leaves it to the weights.",
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="Take only the first so many images of the catalog; null takes all."
+    )
+    shard_size: int = Field(
+        default=256, ge=1, le=65536, description="Images to a shard, the unit of commit and resume."
+    )
+    batch_size: int = Field(default=16, ge=1, le=1024, description="Images encoded together.")
+    chunk_points: int = Field(
+        default=8192,
+        ge=64,
+        le=16_777_216,
+        description="Points given to the decoder at a time; bounds device memory.",
+    )
+    max_failed: int | None = Field(
+        default=None,
+        ge=0,
+        description="The run fails when more images than this have failed; null sets no such bound.",
+    )
+    max_failed_percent: float | None = Field(
+        default=10.0,
+        ge=0,
+        le=100,
+        description="The run fails when more than this percentage of its images has failed; null sets no "
+        "such bound.",
+    )
+    item_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Longest time that one attempt at one image may take, in seconds."
+    )
+
+
+class ActorSettings(_Section):
+    """How many actors a run starts, what each reserves, and when one is given up."""
+
+    reconstructors: int | None = Field(
+        default=None,
+        ge=1,
+        description="Reconstructors; null starts one per GPU, or by CPUs where there is none.",
+    )
+    gpus_per_reconstructor: float = Field(
+        default=1.0,
+        ge=0,
+        description="GPUs that each reserves, where the cluster has any; a fraction shares one.",
+    )
+    cpus_per_reconstructor: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
+    meshers: int | None = Field(default=None, ge=1, description="Meshers; null starts one per CPU left over.")
+    cpus_per_mesher: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
+    queue_depth: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Calls that an actor holds at once: one running, the rest ready to start.",
+    )
+    max_deaths_per_item: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="An item that was running at this many deaths is failed: killed_worker.",
+    )
+    # An item that kills every process it runs in must be found out before the actor it kills is written off,
+    # or a single poison item could take the whole pool with it.
+    max_consecutive_deaths: int = Field(
+        default=4,
+        ge=2,
+        le=101,
+        validate_default=True,
+        description="An actor that dies this often without finishing a call is given up; must be "
+        "greater than max_deaths_per_item.",
+    )
+
+    @field_validator("max_consecutive_deaths")
+    @classmethod
+    def _outlives_a_poison_item(cls, deaths: int, info: ValidationInfo) -> int:
+        per_item = info.data.get("max_deaths_per_item")
+        if per_item is not None and deaths <= per_item:
+            raise ValueError(
+                f"must be greater than actors.max_deaths_per_item ({per_item}), not {deaths}, so that an "
+                "item that kills its process is found out before its actor is given up"
+            )
+        return deaths
+
+
+class MetricsSettings(_Section):
+    """Where the driver serves its metrics."""
+
+    enabled: bool = Field(default=True, description="Serve the driver's metrics to Prometheus while it runs.")
+    host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        description="Address to listen on; 0.0.0.0 lets other machines read the metrics.",
+    )
+    port: int = Field(
+        default=0, ge=0, le=65535, description="Port to listen on; 0 takes any free one and logs it."
+    )
+
+
+class Config(_Section):
+    """Everything that `ray_config.yaml` can say. It holds no secrets."""
+
+    ray: RaySettings = RaySettings()
+    store: StoreSettings = StoreSettings()
+    images: ImageSettings = ImageSettings()
+    reconstruct: ReconstructSettings = ReconstructSettings()
+    actors: ActorSettings = ActorSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]) -> Config:
+    """Read the configuration.
+
+    `path` is a YAML file; None takes `./ray_config.yaml` if there is one. `env` is searched for names like
+    `ISOFLEET_STORE__S3__REGION`, their values parsed as YAML. `overrides` has dotted keys
+    (`store.s3.region`).
+
+    Raises RequestError, one sentence naming the source, the dotted key and what is expected.
+    """
+    if path is None and DEFAULT_PATH.exists():
+        path = DEFAULT_PATH
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    problems: list[str] = []
+    found = (
+        [] if path is None else [(str(path), key, value) for key, value in _flatten(_read(path), str(path))]
+    )
+    found += list(_from_environment(env))
+    found += [("command line", key, value) for key, value in overrides.items()]
+    for source, key, value in found:
+        if key in _KEYS:
+            values[key], sources[key] = value, source
+        else:
+            problems.append(f"{source}: {_unknown(key)}")
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, leaf = key.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[leaf] = value
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        # A union (text or a mapping) reports once for each of its members: keep one sentence a key.
+        wrong = {_key(details["loc"]): details for details in error.errors(include_url=False)}
+        for key, details in wrong.items():
+            expected = (
+                str(details["ctx"]["error"])
+                if details["type"] == "value_error"
+                else f"must be {_expected(_KEYS[key])}, not {reprlib.repr(values.get(key))}"
+            )
+            problems.append(f"{sources.get(key, 'configuration')}: {key} {expected}")
+    if problems:
+        others = len(problems) - 1
+        more = f" (and {others} other problem{'s' * (others > 1)})" if others else ""
+        raise RequestError(problems[0] + more)
+    return config
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    properties = model.model_json_schema()["properties"]
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, properties[name]
+
+
+_KEYS = dict(_leaves(Config))  # dotted key -> its JSON schema
+_SECTIONS = {key[:end] for key in _KEYS for end, character in enumerate(key) if character == "."}
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in words: `a whole number between 8 and 1024`."""
+    if "anyOf" in schema:
+        return " or ".join(_expected(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return "one of " + ", ".join(schema["enum"])
+    kinds = {
+        "integer": "a whole number",
+        "number": "a number",
+        "boolean": "true or false",
+        "null": "null",
+        "string": "text (in quotes if it looks like a number)",
+        "object": "a mapping of text to text",
+    }
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above = schema.get("exclusiveMinimum")
+    bounds = ""
+    if low is not None and high is not None:
+        bounds = f" between {low:g} and {high:g}" if isinstance(low, float) else f" between {low} and {high}"
+    elif low is not None:
+        bounds = f" of at least {low}"
+    elif above is not None:
+        bounds = f" above {above:g}" + (f" and at most {high:g}" if high is not None else "")
+    elif schema.get("minLength"):
+        bounds = " that is not empty"
+    return kinds[schema["type"]] + bounds
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """The dotted key of a pydantic error's location, without the union members and mapping keys below it."""
+    key = ""
+    for part in location:
+        key = f"{key}.{part}" if key else str(part)
+        if key in _KEYS:
+            break
+    return key
+
+
+def _unknown(key: str) -> str:
+    if key in _SECTIONS:
+        return f"{key} must be a section with keys of its own, not a single value"
+    section, _, leaf = key.rpartition(".")
+    siblings = [known.rpartition(".")[2] for known in _KEYS if known.rpartition(".")[0] == section]
+    close = (
+        [known for known in _KEYS if known.rpartition(".")[2] == leaf]  # the right key in the wrong section
+        or [f"{section}.{near}" for near in difflib.get_close_matches(leaf, siblings, n=1)]
+        or difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.85)
+    )
+    if close:
+        return f"{key} is not a known key; did you mean {close[0]}?"
+    return f"{key} is not a known key; {section or 'the file'} has {', '.join(siblings or sorted(_SECTIONS))}"
+
+
+def _flatten(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested sections by dotted key. A section with nothing in it (null) has none."""
+    if tree is None:
+        return
+    if not isinstance(tree, Mapping):
+        name = prefix.rstrip(".") or "the file"
+        raise RequestError(f"{source}: {name} must be a mapping of keys to values, not {reprlib.repr(tree)}")
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in _SECTIONS:
+            yield from _flatten(value, source, key + ".")
+        else:
+            yield key, value
+
+
+def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """(variable, dotted key, value). A name without `__` has no section: it is somebody else's variable."""
+    for variable, text in sorted(env.items()):
+        path = variable.removeprefix(ENVIRONMENT_PREFIX)
+        if path != variable and "__" in path:
+            yield variable, path.lower().replace("__", "."), _parse(text, variable)
+
+
+def _read(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise RequestError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise RequestError(
+            f"{path}: a configuration file has at most {MAX_FILE_BYTES} bytes; is this the one?"
+        )
+    try:
+        return _parse(data.decode(), str(path))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path}: a configuration file must be UTF-8 text") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key may stand only once: plain PyYAML silently takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for name, _ in node.value:
+            spelling = str(name.value)
+            if spelling in seen:
+                problem = f"the key {spelling} stands here twice"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=name.start_mark)
+            seen.add(spelling)
+        return super().construct_mapping(node, deep)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise RequestError(f"{source}: {place}not valid YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        # ValueError: scalars that look like a date or number but are none, such as 2024-13-45.
+        raise RequestError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,461 @@
+"""A bounded pool of Ray actors that outlives the deaths of its actors and finds the item that causes them.
+
+Works on: calls of an actor's methods, the items that a call carries, and what became of each call. Knows
+nothing about what an item is or what a method does. `wait` is the one place where a caller sleeps; it serves
+any number of pools, so that one loop can feed a pipeline of them.
+
+Who is to blame for a death? The calls that were running. Their items become suspects and run again one by one
+on an actor that runs nothing else, so a second death names its item and harms no neighbour. An item is run
+again until it finishes or has died too often: calls must be safe to repeat.
+
+Why a fresh actor for a dead one, and not Ray's `max_restarts=-1`? Measured with Ray 2.60: with it every death
+(crash, out of memory, lost node, preemption) arrives as the same ActorUnavailableError, 1 to 2 s late, and an
+actor that crashes in its constructor is restarted for ever while its calls neither finish nor fail. An actor
+that stays dead tells the cause, at once.
+"""
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+
+from cluster.errors import RunError
+
+Item = TypeVar("Item")
+Reason = Literal["died", "preempted", "timed_out", "node_died", "out_of_memory"]
+
+# The last three are no RayActorErrors, although they end actors' calls too.
+DEATH_ERRORS = (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task(Generic[Item]):
+    """One call, `actor.method(items, *args)`, still to be made.
+
+    After a death it may be made again for each item alone, with the same `args`, which must suit that.
+    ObjectRefs in `args` reach the method as their values. With `num_returns` > 1 the first value should be
+    small, because only that one is brought to the caller; the others stay where they are.
+    """
+
+    method: str
+    items: tuple[Item, ...]
+    args: tuple[Any, ...] = ()
+    num_returns: int = 1
+    tag: Any = None
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Item]):
+    """The call returned: its first value, and references to its other values."""
+
+    task: Task[Item]
+    value: Any
+    refs: tuple[ray.ObjectRef, ...]
+
+
+@dataclass(frozen=True)
+class Failed(Generic[Item]):
+    """These items kill or block every process that they run in. `message` is one sentence."""
+
+    task: Task[Item]
+    items: tuple[Item, ...]
+    reason: Literal["killed_worker", "timed_out"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Raised(Generic[Item]):
+    """The method raised `error`; its actor lives on."""
+
+    task: Task[Item]
+    error: Exception
+
+
+@dataclass(frozen=True)
+class InputLost(Generic[Item]):
+    """An ObjectRef among the arguments has no value any more: run its producer again, then this task."""
+
+    task: Task[Item]
+
+
+Outcome: TypeAlias = Finished[Item] | Failed[Item] | Raised[Item] | InputLost[Item]
+
+
+@dataclass(frozen=True)
+class _Death:
+    reason: Reason
+    message: str
+    in_constructor: bool = False
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A place for one actor, and the calls that it holds, oldest first."""
+
+    actor: Any
+    ready: bool = False
+    calls: list["_Call"] = field(default_factory=list)
+    deaths: int = 0  # since a call last finished here
+    culprits: int = 0  # items found guilty here since then
+
+
+@dataclass(eq=False)
+class _Call:
+    task: Task[Any]
+    slot: _Slot
+    alone: bool
+    ref: ray.ObjectRef
+    refs: tuple[ray.ObjectRef, ...]
+    deadline: float = math.inf  # on time.monotonic's clock; finite once the call runs
+
+
+class ActorPool(Generic[Item]):
+    """`count` actors of one class, each holding at most max(`queue_depth`, `concurrency`) calls.
+
+    Args:
+        name: what messages call the actors.
+        actor_class: a plain class; `constructor_args` must hold no ObjectRef, or no actor could be replaced
+            once the object is lost.
+        cpus, gpus: what each actor reserves.
+        concurrency: calls that an actor runs at once, in threads.
+        max_deaths_per_item: an item ends as Failed at this many deaths, unless it finishes before.
+        max_consecutive_deaths: an actor is given up at this many deaths with no call finished in between. The
+            deaths of an item found guilty count as one.
+        item_timeout_seconds: how long a call may run for each item it carries; its actor is killed then. An
+            item that runs out of time alone, having been a suspect, ends as Failed.
+        key: what identifies an item; its deaths are counted under it.
+        on_restart: called once with the reason for every death of an actor.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        actor_class: type,
+        constructor_args: tuple[Any, ...],
+        count: int,
+        *,
+        cpus: float,
+        gpus: float,
+        concurrency: int = 1,
+        queue_depth: int = 2,
+        max_deaths_per_item: int = 3,
+        max_consecutive_deaths: int = 4,
+        item_timeout_seconds: float,
+        key: Callable[[Item], Hashable],
+        on_restart: Callable[[Reason], None],
+    ) -> None:
+        assert max_consecutive_deaths > max_deaths_per_item > 0, (
+            "a poison item must be found guilty before the actor that it kills is given up"
+        )
+        assert count > 0
+        assert concurrency > 0
+        self.name = name
+        self._constructor_args = constructor_args
+        self._remote_class: Any = ray.remote(actor_class).options(
+            num_cpus=cpus, num_gpus=gpus, max_concurrency=concurrency, max_restarts=0, max_task_retries=0
+        )
+        self._concurrency = concurrency
+        self._depth = max(queue_depth, concurrency)
+        self._max_deaths_per_item = max_deaths_per_item
+        self._max_consecutive_deaths = max_consecutive_deaths
+        self._item_timeout_seconds = item_timeout_seconds
+        self._key = key
+        self._on_restart = on_restart
+
+        self._queue: deque[Task[Item]] = deque()
+        self._suspects: deque[Task[Item]] = deque()  # one item each
+        self._deaths: dict[Hashable, int] = {}  # of items that are suspects
+        self._calls: dict[ray.ObjectRef, _Call] = {}  # by their first return
+        self._starting: dict[ray.ObjectRef, _Slot] = {}
+        self._cell: _Slot | None = None  # the slot that is kept for suspects
+        self._ever_ready = False
+        self._failure: RunError | None = None
+        self._slots: list[_Slot] = []
+        for _ in range(count):
+            slot = _Slot(actor=None)
+            self._slots.append(slot)
+            self._start(slot)
+
+    @property
+    def alive(self) -> int:
+        """Actors that have not been given up, whether they are ready or still starting."""
+        return len(self._slots)
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks without an outcome yet. A task that was split into suspects counts once per item."""
+        return len(self._queue) + len(self._suspects) + len(self._calls)
+
+    @property
+    def idle(self) -> bool:
+        """True when every task has had its outcome."""
+        return not self.in_flight
+
+    @property
+    def free(self) -> int:
+        """How many more tasks `submit` takes now."""
+        places = sum(self._depth - len(slot.calls) for slot in self._slots if slot is not self._cell)
+        return max(0, places - len(self._queue))
+
+    def submit(self, task: Task[Item]) -> None:
+        """Take `task`, to be run as soon as an actor has a place for it.
+
+        Raises:
+            RunError: the pool has no actor left.
+            ValueError: the task carries no item.
+            RuntimeError: the pool is full; look at `free` first.
+        """
+        if self._failure:
+            raise self._failure
+        if not task.items:
+            raise ValueError(f"a task for the {self.name} pool has no items: a death could not be charged")
+        if not self.free:
+            raise RuntimeError(f"the {self.name} pool is full: submit only while free > 0")
+        if self._deaths and any(self._key(item) in self._deaths for item in task.items):
+            self._suspects.extend(replace(task, items=(item,)) for item in task.items)
+        else:
+            self._queue.append(task)
+        self._dispatch()
+
+    def close(self) -> None:
+        """Kill the actors and forget every task."""
+        for slot in self._slots:
+            ray.kill(slot.actor)
+        for held in (self._slots, self._queue, self._suspects, self._calls, self._starting):
+            held.clear()
+        self._cell = None
+
+    def _start(self, slot: _Slot) -> None:
+        slot.actor = self._remote_class.remote(*self._constructor_args)
+        slot.ready = False
+        self._starting[slot.actor.__ray_ready__.remote()] = slot
+
+    def _dispatch(self) -> None:
+        """Send what waits to the actors that have a place for it."""
+        if self._suspects and self._cell is None:
+            # An actor that dies of everything must not testify: take the one with the cleanest record.
+            ready = (slot for slot in self._slots if slot.ready)
+            self._cell = min(ready, key=lambda slot: (slot.deaths, len(slot.calls)), default=None)
+        if self._cell and not self._cell.calls:
+            if self._suspects:
+                self._send(self._cell, self._suspects.popleft(), alone=True)
+            else:
+                self._cell = None
+        while self._queue:
+            places = (
+                slot
+                for slot in self._slots
+                if slot.ready and slot is not self._cell and len(slot.calls) < self._depth
+            )
+            slot = min(places, key=lambda slot: len(slot.calls), default=None)
+            if slot is None:
+                return
+            self._send(slot, self._queue.popleft(), alone=False)
+
+    def _send(self, slot: _Slot, task: Task[Item], alone: bool) -> None:
+        method = getattr(slot.actor, task.method)
+        if task.num_returns == 1:
+            first, rest = method.remote(task.items, *task.args), ()
+        else:
+            first, *rest = method.options(num_returns=task.num_returns).remote(task.items, *task.args)
+        call = _Call(task, slot, alone, first, tuple(rest))
+        self._calls[first] = call
+        slot.calls.append(call)
+        self._watch(slot)
+
+    def _watch(self, slot: _Slot) -> None:
+        """Start the clock of the calls that the actor runs now: it takes them in order."""
+        for call in islice(slot.calls, self._concurrency):
+            if call.deadline == math.inf:
+                seconds = self._item_timeout_seconds * len(call.task.items)
+                call.deadline = time.monotonic() + seconds
+
+    def _collect(self, ref: ray.ObjectRef) -> list[Outcome[Item]]:
+        """What follows from `ref` being ready: a call's outcome, a death's outcomes, or none."""
+        if slot := self._starting.pop(ref, None):
+            try:
+                ray.get(ref)
+            except RayError as error:
+                return self._bury(slot, _death(error))
+            slot.ready = self._ever_ready = True
+            return []
+        call = self._calls.get(ref)
+        if call is None:  # its actor died, and an earlier reference of this round said so
+            return []
+        end = _end(call)
+        return self._bury(call.slot, end) if isinstance(end, _Death) else [self._settle(call, end)]
+
+    def _settle(self, call: _Call, outcome: Outcome[Item]) -> Outcome[Item]:
+        self._forget(call)
+        if not isinstance(outcome, InputLost):
+            call.slot.deaths = call.slot.culprits = 0
+            if call.alone:
+                self._deaths.pop(self._key(call.task.items[0]), None)
+        self._watch(call.slot)
+        return outcome
+
+    def _forget(self, call: _Call) -> None:
+        del self._calls[call.ref]
+        call.slot.calls.remove(call)
+
+    def _bury(self, slot: _Slot, death: _Death) -> list[Outcome[Item]]:
+        """Settle the calls of an actor that is dead, or must die, and replace it."""
+        ray.kill(slot.actor)  # it may be merely unreachable, and would go on beside its replacement
+        refs = [call.ref for call in slot.calls]
+        done = set(ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)[0]) if refs else set()
+        outcomes: list[Outcome[Item]] = []
+        lost = []
+        for call in list(slot.calls):
+            end = _end(call) if call.ref in done else death
+            if isinstance(end, _Death):
+                lost.append(call)
+            else:
+                outcomes.append(self._settle(call, end))
+        for call in lost:
+            self._forget(call)
+        self._starting = {ref: other for ref, other in self._starting.items() if other is not slot}
+        if self._cell is slot:
+            self._cell = None
+
+        free = death.reason == "preempted"
+        charged = [] if free else lost[: self._concurrency]
+        for call in reversed(lost[len(charged) :]):
+            (self._suspects if call.alone else self._queue).appendleft(call.task)
+        slot.deaths += not free
+        sole = len(charged) == 1 and len(charged[0].task.items) == 1
+        for call in reversed(charged):
+            for item in reversed(call.task.items):
+                task = replace(call.task, items=(item,))
+                if failed := self._charge(task, death, sole, call.alone):
+                    outcomes.append(failed)
+                    slot.culprits += 1
+                    slot.deaths = slot.culprits  # what the item did is not the actor's fault
+                else:
+                    self._suspects.appendleft(task)
+        self._replace(slot, death)
+        return outcomes
+
+    def _charge(self, task: Task[Item], death: _Death, sole: bool, alone: bool) -> Failed[Item] | None:
+        """Count a death against the one item of `task`; the verdict, if it is guilty."""
+        item_key = self._key(task.items[0])
+        deaths = self._deaths[item_key] = self._deaths.get(item_key, 0) + 1
+        timed_out = death.reason == "timed_out"
+        if not sole or (deaths < self._max_deaths_per_item and not (timed_out and alone)):
+            return None
+        del self._deaths[item_key]
+        tries = f"{deaths} time" if deaths == 1 else f"{deaths} times"
+        if timed_out:
+            message = f"It was stopped {tries}, the last time after {self._item_timeout_seconds:g} s."
+            return Failed(task, task.items, "timed_out", message)
+        message = f"The actor that worked on it was lost {tries}; the last time {death.message}."
+        return Failed(task, task.items, "killed_worker", message)
+
+    def _replace(self, slot: _Slot, death: _Death) -> None:
+        logger.warning("A %s actor was lost: %s.", self.name, death.message)
+        self._on_restart(death.reason)
+        if death.in_constructor and not self._ever_ready:
+            self._slots.remove(slot)  # the constructor has never worked, so trying again will not help
+            self._failure = RunError(f"No {self.name} actor can start: {death.message}.")
+        elif slot.deaths < self._max_consecutive_deaths:
+            self._start(slot)
+        else:
+            self._slots.remove(slot)
+            if not self._slots:
+                self._failure = RunError(
+                    f"Every {self.name} actor was given up after {slot.deaths} deaths in a row, with "
+                    f"{self.in_flight} tasks unfinished; the last time {death.message}."
+                )
+
+    def _next_expiry(self) -> _Call | None:
+        """The running call that runs out of time first."""
+        running = (call for slot in self._slots for call in slot.calls[: self._concurrency])
+        return min(running, key=lambda call: call.deadline, default=None)
+
+    def _expire(self) -> list[Outcome[Item]]:
+        outcomes: list[Outcome[Item]] = []
+        while (call := self._next_expiry()) and call.deadline <= time.monotonic():
+            outcomes += self._bury(call.slot, _Death("timed_out", "a call took too long"))
+        return outcomes
+
+
+def wait(pools: Sequence[ActorPool[Any]], timeout: float | None) -> list[tuple[ActorPool[Any], Outcome[Any]]]:
+    """Sleep until a task of one of `pools` has its outcome; every outcome there is then, with its pool.
+
+    Returns an empty list after `timeout` seconds (None: no bound), or at once when nothing is under way.
+
+    Raises:
+        RunError: a pool has no actor left, or its constructor does not work. Never while there are outcomes
+            to return: they are returned first.
+    """
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        for pool in pools:
+            if pool._failure:
+                raise pool._failure
+        owners = {ref: pool for pool in pools for refs in (pool._starting, pool._calls) for ref in refs}
+        if not owners:
+            return []
+        refs = list(owners)
+        # Two kinds of wait, because one for "at least one" returns no more than one. Nothing is fetched.
+        ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
+        if not ready:
+            moments = [call.deadline for pool in pools if (call := pool._next_expiry())]
+            moments += [] if end is None else [end]
+            seconds = max(0.0, min(moments) - time.monotonic()) if moments else None
+            ready, _ = ray.wait(refs, num_returns=1, timeout=seconds, fetch_local=False)
+        outcomes = [(owners[ref], outcome) for ref in ready for outcome in owners[ref]._collect(ref)]
+        for pool in pools:
+            outcomes += [(pool, outcome) for outcome in pool._expire()]
+            pool._dispatch()
+        if outcomes or (end is not None and time.monotonic() >= end):
+            return outcomes
+
+
+def _end(call: _Call) -> Outcome[Any] | _Death:
+    """How a call ended whose first return is ready."""
+    try:
+        return Finished(call.task, ray.get(call.ref), call.refs)
+    except RayTaskError as error:
+        # Raised while the method ran or its arguments were fetched. A death in here is that of an argument's
+        # producer, never of the actor itself: that one comes unwrapped.
+        if isinstance(error.cause, (ObjectLostError, *DEATH_ERRORS)):
+            return InputLost(call.task)
+        return Raised(call.task, error.cause)
+    except ObjectLostError:
+        return InputLost(call.task)
+    except DEATH_ERRORS as error:
+        return _death(error)
+    except RayError as error:
+        return Raised(call.task, error)
+
+
+def _death(error: RayError) -> _Death:
+    if getattr(error, "preempted", False):
+        return _Death("preempted", "its node was preempted")
+    if getattr(error, "actor_init_failed", False):
+        # Ray has only the traceback, as text; its last line is the exception.
+        return _Death("died", str(error).strip().splitlines()[-1].strip().rstrip("."), in_constructor=True)
+    if isinstance(error, OutOfMemoryError):
+        return _Death("out_of_memory", "its node ran out of memory")
+    if isinstance(error, NodeDiedError) or "its node has died" in str(
+        error
+    ):  # an ActorDiedError has no field
+        return _Death("node_died", "its node was lost")
+    return _Death("died", "its process ended unexpectedly")

@@ -1,0 +1,175 @@
+"""The record of a run: what was asked of an output, written once, so that resuming asks the same.
+
+Works on: `OUTPUT/_run.json` and `OUTPUT/_SUCCESS.json`. Knows nothing about how the request is carried out.
+"""
+
+import hashlib
+import json
+import secrets
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.config import ReconstructSettings
+from cluster.errors import RequestError
+from cluster.store import AlreadyExists, NotFound, Stores, canonical, join
+from workers import weights
+from workers.reconstructor import Recipe
+
+RECORD, SUCCESS = "_run.json", "_SUCCESS.json"
+ANY_CATEGORY = "*"  # the key of weights that serve every category
+
+
+class WeightsUsed(BaseModel):
+    """A bundle: where it was, and the SHA-256 that says what it was."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    digest: str
+
+
+class Request(BaseModel):
+    """All that the meshes of an output are a function of, beside the pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    catalog: str
+    category: str | None
+    limit: int | None
+    shard_size: int
+    resolution: int
+    exact: bool
+    format: str
+    batch_size: int
+    chunk_points: int
+    weights: dict[str, WeightsUsed]
+
+    def digest_for(self, category: str) -> str | None:
+        """The digest of the bundle that serves `category`, None where none does."""
+        used = self.weights.get(category) or self.weights.get(ANY_CATEGORY)
+        return used.digest if used else None
+
+    def recipe(self) -> Recipe:
+        """What every actor needs to know of it."""
+        return Recipe(self.resolution, self.exact, self.format, self.batch_size, self.chunk_points)  # type: ignore[arg-type]
+
+
+class RunRecord(BaseModel):
+    """`_run.json`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_id: str
+    created_at: str
+    code_version: str
+    request: Request
+
+
+def request_for(catalog: str, settings: ReconstructSettings, stores: Stores) -> Request:
+    """What `settings` ask of the images in `catalog`; every bundle is read once for its digest.
+
+    Raises RequestError for weights that cannot be used.
+    """
+    by_category = {ANY_CATEGORY: settings.weights} if isinstance(settings.weights, str) else dict(settings.weights)
+    if not by_category:
+        raise RequestError("reconstruct.weights names no weights; give a bundle, or one for each category.")
+    used = {}
+    for category, uri in by_category.items():
+        where = uri if uri == weights.EMBEDDED else canonical(uri)
+        used[category] = WeightsUsed(uri=where, digest=weights.load(where, stores).digest)
+    return Request(
+        catalog=canonical(catalog),
+        weights=used,
+        **{name: getattr(settings, name) for name in Request.model_fields if name not in ("catalog", "weights")},
+    )
+
+
+def begin(stores: Stores, output: str, request: Request) -> RunRecord:
+    """The record of `output`: written now, or the one that stands there, which must ask the same.
+
+    Raises RequestError, naming what differs, where an earlier run of this output was asked something else.
+    """
+    now = datetime.now(UTC)
+    record = RunRecord(
+        run_id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        created_at=now.isoformat(timespec="seconds"),
+        code_version=code_version(),
+        request=request,
+    )
+    uri = join(canonical(output), RECORD)
+    try:
+        stores.open(uri).put(uri, _json(record.model_dump()), if_absent=True, content_type="application/json")
+    except AlreadyExists:
+        record = read(stores, output)
+    for name in Request.model_fields:
+        stood, asked = getattr(record.request, name), getattr(request, name)
+        if name == "weights":
+            stood, asked = _digests(stood), _digests(asked)
+        if stood != asked:
+            raise RequestError(
+                f"{output} holds a run with {name} {_short(stood)}, and this one asks for {_short(asked)}; "
+                "ask the same to resume it, or choose another OUTPUT."
+            )
+    return record
+
+
+def exists(stores: Stores, output: str) -> bool:
+    """Whether a run has begun in this output."""
+    uri = join(canonical(output), RECORD)
+    try:
+        stores.open(uri).head(uri)
+    except NotFound:
+        return False
+    return True
+
+
+def read(stores: Stores, output: str) -> RunRecord:
+    """The record of an output. Raises RequestError when there is none, or it is damaged."""
+    uri = join(canonical(output), RECORD)
+    try:
+        return RunRecord.model_validate_json(stores.open(uri).get(uri, max_bytes=1 << 20).data)
+    except NotFound as error:
+        raise RequestError(f"{output} holds no run: there is no {RECORD} in it.") from error
+    except ValidationError as error:
+        raise RequestError(f"{uri} is not a run record of this version; choose another OUTPUT.") from error
+
+
+def finish(stores: Stores, output: str, totals: dict[str, Any]) -> None:
+    """Write `_SUCCESS.json`, the last object of a run. The first driver to finish writes it; others leave it."""
+    uri = join(canonical(output), SUCCESS)
+    try:
+        stores.open(uri).put(uri, _json(totals), if_absent=True, content_type="application/json")
+    except AlreadyExists:
+        return
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a digest of its source, so that two checkouts of one version differ."""
+    root = Path(__file__).parent.parent
+    total = hashlib.sha256()
+    for folder in ("cluster", "workers", "jobs"):
+        for path in sorted((root / folder).rglob("*.py")):
+            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{version('isofleet')}+{total.hexdigest()[:12]}"
+
+
+def _digests(used: dict[str, WeightsUsed]) -> dict[str, str]:
+    return {category: bundle.digest for category, bundle in sorted(used.items())}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(
+            digest[:12] if key == ANY_CATEGORY else f"{key}={digest[:12]}" for key, digest in value.items()
+        )
+    return str(value)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,147 @@
+"""The implicit decoder: is this point inside the object that this latent describes?
+
+Works on: latents and points as tensors, on any device. Knows nothing about pictures, lattices' neighbours,
+meshes or where it runs.
+
+IM-NET (Chen & Zhang, "Learning Implicit Fields for Generative Shape Modeling", CVPR 2019) in two families:
+`imnet-2019` is the paper's decoder, whose input (point and latent) is concatenated again to layers 2 to 5;
+`imnet-improved` is the authors' later one, without skips and with a leaky clamp instead of the sigmoid.
+Both are evaluated in split form: the latent's share of a layer is the same for every point of a shape, so it is
+computed once a shape and added as a bias.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from workers.grid import Lattice
+
+Family = Literal["imnet-2019", "imnet-improved"]
+
+LEAK = 0.02  # slope of LeakyReLU in both families
+_WIDTHS: dict[str, tuple[int, ...]] = {  # hidden layers, in units of decoder_width
+    "imnet-2019": (16, 8, 4, 2, 1),
+    "imnet-improved": (8, 8, 8, 4, 2, 1),
+}
+
+
+class Decoder(nn.Module):
+    """Fully connected implicit decoder; layers are named `linear_1 … linear_n` as upstream.
+
+    A layer's input columns are the previous layer's output (none for the first), then the point's 3, then the
+    latent's: upstream's order.
+    """
+
+    def __init__(self, family: Family, latent_size: int, width: int) -> None:
+        super().__init__()
+        self.family = family
+        self.latent_size = latent_size
+        sizes = [width * factor for factor in _WIDTHS[family]]
+        previous = 0
+        for number, size in enumerate([*sizes, 1], start=1):
+            conditioned = number == 1 or (family == "imnet-2019" and number <= len(sizes))
+            self.add_module(f"linear_{number}", nn.Linear(previous + (3 + latent_size) * conditioned, size))
+            previous = size
+        self.layers: list[nn.Linear] = list(self.children())  # type: ignore[arg-type]
+
+    def biases(self, latents: Tensor) -> list[Tensor]:
+        """The latent's share of every layer, bias included.
+
+        `latents` float32[S, latent_size] → for each layer float32[S, width of the layer], or [1, width] where the
+        latent does not enter.
+        """
+        shares = []
+        hidden = 0
+        for layer in self.layers:
+            if layer.in_features == hidden:
+                shares.append(layer.bias.unsqueeze(0))
+            else:
+                shares.append(functional.linear(latents, layer.weight[:, hidden + 3 :], layer.bias))
+            hidden = layer.out_features
+        return shares
+
+    def field(self, points: Tensor, biases: list[Tensor]) -> Tensor:
+        """Pre-activation of the occupancy at `points` float32[..., P, 3].
+
+        `biases` come from `biases()`, expanded so that they broadcast over the points. Returns float32[..., P].
+        It rises with occupancy; `occupancy()` turns it into [0, 1].
+        """
+        value = points.new_zeros(())
+        hidden = 0
+        for layer, bias in zip(self.layers, biases, strict=True):
+            if hidden == 0:
+                value = points @ layer.weight[:, :3].T
+            else:
+                value = value @ layer.weight[:, :hidden].T
+                if layer.in_features != hidden:
+                    value = value + points @ layer.weight[:, hidden : hidden + 3].T
+            value = value + bias
+            if layer is not self.layers[-1]:
+                value = functional.leaky_relu(value, LEAK)
+            hidden = layer.out_features
+        return value.squeeze(-1)
+
+    def forward(self, points: Tensor, latents: Tensor) -> Tensor:
+        """Pre-activation float32[S, P] at points float32[S, P, 3] of S shapes with latents float32[S, latent_size]."""
+        return self.field(points, [bias.unsqueeze(1) for bias in self.biases(latents)])
+
+    def occupancy(self, pre_activation: Tensor) -> Tensor:
+        """The family's output activation: sigmoid, or the authors' leaky clamp `max(min(h, 0.01h + 0.99), 0.01h)`."""
+        if self.family == "imnet-2019":
+            return torch.sigmoid(pre_activation)
+        return torch.maximum(torch.minimum(pre_activation, 0.01 * pre_activation + 0.99), 0.01 * pre_activation)
+
+    def level(self, threshold: float) -> float:
+        """The pre-activation at which the occupancy equals `threshold`, which lies strictly between 0 and 1."""
+        if self.family == "imnet-2019":
+            return math.log(threshold / (1 - threshold))
+        return threshold  # the leaky clamp is the identity on [0, 1]
+
+
+class LatticeField:
+    """A decoder as a function of lattice keys: what `isosurface.extract` evaluates.
+
+    The value is the pre-activation minus the threshold's: positive inside. It is monotone in the occupancy, so its
+    zero is the same surface, and it is not saturated, so linear interpolation along an edge lands closer to it.
+
+    Points are evaluated in chunks of a fixed number, the last one padded, so that the matrix products always have
+    the same shape and a point's value does not depend on how many others were asked for.
+    """
+
+    def __init__(
+        self, decoder: Decoder, latents: Tensor, lattice: Lattice, threshold: float, chunk_points: int
+    ) -> None:
+        """`latents` float32[S, latent_size] on the decoder's device: one for each shape that a key can name."""
+        self.decoder = decoder
+        self.lattice = lattice
+        self.level = decoder.level(threshold)
+        self.chunk_points = chunk_points
+        # One latent at a time: a product's rounding depends on its number of rows, and so on the neighbours.
+        with torch.inference_mode():
+            shares = [decoder.biases(latent) for latent in latents.split(1)]
+        self.biases = [torch.cat(layer) for layer in zip(*shares, strict=True)]
+
+    @torch.inference_mode()
+    def __call__(self, keys: Tensor) -> Tensor:
+        """Field float32[P] at `keys` int64[P], sorted."""
+        values = torch.empty(len(keys), dtype=torch.float32, device=keys.device)
+        for start in range(0, len(keys), self.chunk_points):
+            part = keys[start : start + self.chunk_points]
+            padded = functional.pad(part, (0, self.chunk_points - len(part)), value=int(part[-1]))
+            field = self.decoder.field(self.lattice.positions(padded), self._biases_of(padded))
+            values[start : start + len(part)] = field[: len(part)] - self.level
+        return values
+
+    def _biases_of(self, keys: Tensor) -> list[Tensor]:
+        """Each layer's bias for every point; one row, broadcast, where the whole chunk is of one shape.
+
+        The two forms add the same number to the same product, so the values are equal to the last bit.
+        """
+        shapes = keys // self.lattice.points
+        if bool(shapes[0] == shapes[-1]):  # keys are sorted by shape
+            first = int(shapes[0])
+            return [bias[first].unsqueeze(0) for bias in self.biases]
+        return [bias[shapes] for bias in self.biases]

@@ -1,0 +1,353 @@
+"""The points of a lattice that the surface needs, found by asking for few others.
+
+Works on: lattice keys and a callable that gives the field at them. Knows nothing about decoders, chunks, where
+points are evaluated, or triangles.
+
+The field is a real function: positive inside, negative outside, zero on the surface. For a decoder it is the
+pre-activation minus the pre-activation of the threshold. The activation is monotone, so the surface is the
+same; and it interpolates better than an occupancy that has saturated, and still tells how near the surface is.
+Exact zeros are outside.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from workers.failure import ErrorCode, ItemError
+from workers.grid import Lattice
+
+Evaluate = Callable[[Tensor], Tensor]
+
+OUTSIDE = -1.0  # the field in the padding; finite, because vertices are interpolated between it and samples
+EXACT_SLAB = 1 << 22  # points asked for at once in an exact extraction: 32 MiB of keys
+
+
+@dataclass(frozen=True)
+class SparseField:
+    """The field at the corners of the lattice cells that the surface crosses, and nowhere else.
+
+    indices: int32[P], sorted: ((i+1)·M + j+1)·M + k+1 in the padded lattice of M = resolution + 2 points an axis.
+    values: float32[P], positive inside, `OUTSIDE` in the padding. Both are C-contiguous; P is 0 without surface.
+    points_evaluated: samples asked for to find them.
+
+    It is closed, which meshing relies on: the other points can be given signs so that each of them has the sign
+    of all its six neighbours. Along z `extract` sees to that: between known points that are apart, a row changes
+    no sign. Along x and y it follows. Suppose that at some z two rows along z, one step apart, differ. Go along z
+    to where that ends; it does, as both rows end in padding. There one row changes sign, across an edge whose
+    four cells have their corners here, among them both points before the end. These differ, so the cells around
+    their edge have their corners here as well, among them both points before; and so back to the first.
+    """
+
+    resolution: int
+    indices: np.ndarray
+    values: np.ndarray
+    points_evaluated: int
+
+    @property
+    def points_needed(self) -> int:
+        """How many of the points are samples; the others are padding, which is never evaluated."""
+        keys = torch.from_numpy(self.indices).to(torch.int64)
+        return len(keys) - int(Lattice(self.resolution).is_padding(keys).sum())
+
+
+def extract(
+    evaluate: Evaluate,
+    lattice: Lattice,
+    shapes: int,
+    *,
+    exact: bool = False,
+    margin: float = 1.25,
+    device: torch.device | str = "cpu",
+) -> list[SparseField]:
+    """Find the surfaces of shapes 0 … `shapes`−1 together.
+
+    `evaluate` maps sorted, unique keys int64[P] on `device`, never of padding, to the field's values float[P] on
+    any device. No key is asked for twice. What is found of a shape depends on that shape's values alone.
+
+    The field is sampled on a coarse lattice. Every sign change seen is narrowed to a unit edge, and from there
+    the surface is followed in both directions until it closes. Then the lattice is refined around samples that
+    are near a surface, judging by their value, of which nothing has been found. Near is: less than `margin` times
+    what the field changes by along a coarse edge through the surface. For a distance that is 0.71 of the edge
+    (the median over directions), and a cell's centre is 0.87 edges from its corners: hence 1.25.
+    What can be missed is a part that no sample fell into and no value gives away: isolated, thinner than a coarse
+    cell, close to another surface or in a field without slope. `exact` evaluates every sample and misses nothing.
+
+    Raises ItemError(INTERNAL_ERROR) when a value is not finite; ValueError for more shapes than keys can name.
+    """
+    if not 0 < shapes <= lattice.max_shapes:
+        raise ValueError(f"shapes is {shapes}; resolution {lattice.resolution} allows 1 to {lattice.max_shapes}")
+    samples = _Samples(evaluate, lattice, torch.device(device))
+    if exact:
+        return [_extract_exactly(samples, shape) for shape in range(shapes)]
+    stride = coarse_stride(lattice.resolution)
+    level, slope = _sample_coarsely(samples, shapes, stride)
+    # Looking along all three axes spares long walks; for completeness z suffices (see SparseField).
+    seeds = _narrow(samples, torch.cat([_gaps(samples, axis) for axis in range(3)], dim=1))
+    cells = _follow(samples, torch.cat([level, seeds]))
+    while stride > 1:
+        level = _unexplained(samples, level, margin * stride, slope, cells)
+        level = _around(lattice, level, (-stride, -stride // 2, 0, stride // 2, stride))
+        cells = torch.cat([cells, _follow(samples, samples.add(level))]).unique()
+        stride //= 2
+    return _collect(samples, shapes, cells)
+
+
+def coarse_stride(resolution: int) -> int:
+    """Distance of coarse samples: the largest power of two with 3·stride² ≤ N. 4 at 64, 8 at 256, 16 at 1024.
+
+    So the coarse lattice grows as N^1.5 where the surface grows as N². It has 16 samples an axis at 64, 32 at 128
+    and at 256, 64 beyond.
+    """
+    stride = 1
+    while 12 * stride**2 <= resolution:
+        stride *= 2
+    return stride
+
+
+class _Samples:
+    """Every point evaluated so far: sorted keys and their values."""
+
+    def __init__(self, evaluate: Evaluate, lattice: Lattice, device: torch.device) -> None:
+        self.lattice = lattice
+        self.keys = torch.empty(0, dtype=torch.int64, device=device)
+        self.values = torch.empty(0, dtype=torch.float32, device=device)
+        self._evaluate = evaluate
+
+    def ask(self, keys: Tensor) -> Tensor:
+        """The field at sorted, unique keys of samples, checked; it is not remembered."""
+        values = self._evaluate(keys).to(self.values)
+        if values.shape != keys.shape:
+            raise ValueError(f"the field has {tuple(values.shape)} values for {tuple(keys.shape)} keys")
+        if not bool(torch.isfinite(values).all()):
+            raise ItemError(
+                ErrorCode.INTERNAL_ERROR,
+                "the decoder returned a value that is not finite; check its weights and the precision it runs in",
+            )
+        return values
+
+    def add(self, keys: Tensor) -> Tensor:
+        """Evaluate those of `keys` that are missing; returns them, sorted."""
+        keys = self.missing(keys).unique()
+        if len(keys):
+            values = self.ask(keys)
+            new = torch.searchsorted(self.keys, keys) + torch.arange(len(keys), device=keys.device)
+            old = torch.ones(len(self.keys) + len(keys), dtype=torch.bool, device=keys.device)
+            old[new] = False
+            self.keys = self.keys.new_empty(len(old)).masked_scatter_(old, self.keys).index_copy_(0, new, keys)
+            self.values = self.values.new_empty(len(old)).masked_scatter_(old, self.values).index_copy_(0, new, values)
+        return keys
+
+    def find(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Where keys stand, int64[P], and whether they do, bool[P]."""
+        if not len(self.keys):
+            return torch.zeros_like(keys), torch.zeros_like(keys, dtype=torch.bool)
+        place = torch.searchsorted(self.keys, keys).clamp_(max=len(self.keys) - 1)
+        return place, self.keys[place] == keys
+
+    def missing(self, keys: Tensor) -> Tensor:
+        """Those of `keys` that are samples and not evaluated yet."""
+        keys = keys[~self.find(keys)[1]]
+        return keys[~self.lattice.is_padding(keys)]
+
+    def at(self, keys: Tensor) -> Tensor:
+        """Values float32[P]: `OUTSIDE` in the padding, NaN where not evaluated yet."""
+        place, known = self.find(keys)
+        values = torch.full(keys.shape, torch.nan, device=keys.device)
+        values[known] = self.values[place[known]]
+        values[~known] = values[~known].masked_fill(self.lattice.is_padding(keys[~known]), OUTSIDE)
+        return values
+
+    def crossed_cells(self, keys: Tensor) -> Tensor:
+        """The cells around the unit edges at `keys` that change sign between known points: their lowest corners."""
+        inside, cells = self.at(keys) > 0, [keys[:0]]
+        for axis, step in enumerate(self.lattice.steps):
+            a, b = (other for n, other in enumerate(self.lattice.steps) if n != axis)
+            around = torch.tensor([0, a, b, a + b], device=keys.device)
+            for low in (keys, keys - step):
+                other = self.at(2 * low + step - keys)
+                changes = ((other > 0) != inside) & ~other.isnan()
+                cells.append((low[changes] - around[:, None]).flatten())
+        return torch.cat(cells).unique()
+
+    def corners(self, cells: Tensor) -> Tensor:
+        """Keys int64[8, C] of the corners of cells."""
+        x, y, z = self.lattice.steps
+        corners = torch.tensor([0, z, y, y + z, x, x + z, x + y, x + y + z], device=cells.device)
+        return cells + corners[:, None]
+
+
+def _sample_coarsely(samples: _Samples, shapes: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Evaluate every `stride`-th sample: their keys, and each shape's slope, float32[S].
+
+    The slope is what the field changes by in a unit step near the surface: the median over the coarse edges that
+    the surface crosses, or the steepest of all edges where it crosses none. A coarse step counts for 0.6 of a
+    typical |value| at most, or a field with plateaus would be near its surface everywhere.
+    """
+    lattice, device = samples.lattice, samples.keys.device
+    axis = torch.arange(0, lattice.resolution, stride, device=device)
+    grid = torch.cartesian_prod(axis, axis, axis)
+    keys = samples.add(lattice.keys(torch.arange(shapes, device=device)[:, None], grid).flatten())
+    values = samples.values.reshape(shapes, len(axis), len(axis), len(axis))
+    ends = [(values.narrow(d, 0, len(axis) - 1), values.narrow(d, 1, len(axis) - 1)) for d in (1, 2, 3)]
+    change = torch.cat([(a - b).abs().flatten(1) for a, b in ends], dim=1)
+    crossed = torch.cat([((a > 0) != (b > 0)).flatten(1) for a, b in ends], dim=1)
+    median = change.masked_fill(~crossed, torch.nan).nanmedian(dim=1).values
+    slope = median.where(~median.isnan(), change.amax(dim=1))
+    return keys, slope.minimum(0.6 * values.abs().flatten(1).median(dim=1).values) / stride
+
+
+def _unexplained(samples: _Samples, keys: Tensor, reach: float, slope: Tensor, cells: Tensor) -> Tensor:
+    """Those samples whose value puts a surface less than `reach` steps away, where no crossed cell is that near.
+
+    Cells are sought by bricks of a quarter of the reach, in the cube of bricks that holds the distance.
+    """
+    lattice = samples.lattice
+    distance = samples.at(keys).abs() / slope[keys // lattice.points]
+    keys, distance = keys[distance < reach], distance[distance < reach]
+    brick = max(1, int(reach / 4))
+    shape, ijk = lattice.split(cells)
+    bricks = lattice.keys(shape, ijk // brick).unique()
+    radius = (distance / brick).ceil().long()[:, None] + 1
+    offset = torch.arange(-math.ceil(reach / brick) - 1, math.ceil(reach / brick) + 2, device=keys.device)
+    rows = torch.cartesian_prod(offset, offset).clamp(-radius[..., None], radius[..., None])
+    shape, ijk = lattice.split(keys)
+    ends = []
+    for sign in (-1, 1):  # the two ends of every row of bricks in the cube
+        end = ijk[:, None] // brick + torch.cat([rows, (sign * radius).expand(rows.shape[:2])[..., None]], dim=2)
+        ends.append(lattice.keys(shape[:, None], end.clamp(-1, lattice.resolution)))
+    found = torch.searchsorted(bricks, ends[0]) < torch.searchsorted(bricks, ends[1], right=True)
+    return keys[~found.any(dim=1)]
+
+
+def _around(lattice: Lattice, keys: Tensor, offsets: tuple[int, ...]) -> Tensor:
+    """The samples at all combinations of `offsets` from `keys` along the three axes: sorted, unique."""
+    for axis, step in enumerate(lattice.steps):
+        offset = torch.tensor(offsets, device=keys.device)
+        index = lattice.split(keys)[1][:, axis, None] + offset
+        keys = (keys[:, None] + offset * step)[(index >= 0) & (index < lattice.resolution)].unique()
+    return keys
+
+
+def _gaps(samples: _Samples, axis: int) -> Tensor:
+    """Where a row along `axis` changes sign between known points with unknown ones between: int64[3, G].
+
+    The keys of both ends, lower first, and the key's step along the row. Rows begin and end in padding.
+    """
+    lattice = samples.lattice
+    order = [other for other in range(3) if other != axis] + [axis]
+    shape, ijk = lattice.split(samples.keys)
+    keys, rank = lattice.keys(shape, ijk[:, order]).sort()
+    first = (keys // lattice.side).unique_consecutive() * lattice.side
+    keys = torch.cat([keys, first, first + lattice.side - 1])
+    inside = torch.cat([samples.values[rank] > 0, torch.zeros(2 * len(first), dtype=torch.bool, device=keys.device)])
+    keys, rank = keys.sort()
+    inside = inside[rank]
+    # Between rows there is no change, as both ends of a row are outside.
+    wide = (inside[1:] != inside[:-1]) & (keys[1:] - keys[:-1] > 1)
+    shape, ijk = lattice.split(torch.stack([keys[:-1][wide], keys[1:][wide]]))
+    low, high = lattice.keys(shape, ijk[..., np.argsort(order)])
+    return torch.stack([low, high, torch.full_like(low, lattice.steps[axis])])
+
+
+def _narrow(samples: _Samples, gaps: Tensor) -> Tensor:
+    """Bisect each gap until its sign changes across a unit edge. The samples that this took, int64[P]."""
+    low, high, step = gaps
+    inside, added = samples.at(low) > 0, [low[:0]]
+    while len(low):
+        middle = low + (high - low) // step // 2 * step
+        added.append(samples.add(middle))
+        same = (samples.at(middle) > 0) == inside
+        low, high = middle.where(same, low), high.where(same, middle)
+        wide = high - low > step
+        low, high, step, inside = low[wide], high[wide], step[wide], inside[wide]
+    return torch.cat(added)
+
+
+def _follow(samples: _Samples, fresh: Tensor) -> Tensor:
+    """Evaluate the corners of all cells that are crossed near `fresh` samples, and so on until none is new.
+
+    Returns the lowest corners of these cells, int64[C]: sorted, unique.
+    """
+    cells = [fresh[:0]]
+    while len(fresh):
+        while len(fresh):
+            cells.append(samples.crossed_cells(fresh))
+            fresh = samples.add(samples.corners(cells[-1]).flatten())
+        fresh = _narrow(samples, _gaps(samples, 2))  # a gap that is left shows a part missed so far
+    return torch.cat(cells).unique()
+
+
+def _collect(samples: _Samples, shapes: int, cells: Tensor) -> list[SparseField]:
+    """Keep the corners of crossed cells, padding included, and share them out to the shapes."""
+    lattice, keys = samples.lattice, samples.keys
+    needed = torch.zeros(len(keys), dtype=torch.bool, device=keys.device)
+    padding = keys[:0]
+    for corner in samples.corners(cells):
+        place, known = samples.find(corner)
+        needed[place[known]] = True
+        padding = torch.cat([padding, corner[~known]]).unique()
+    found, order = torch.cat([keys[needed], padding]).sort()
+    values = torch.cat([samples.values[needed], torch.full(padding.shape, OUTSIDE, device=keys.device)])[order]
+    borders = torch.arange(shapes + 1, device=keys.device) * lattice.points
+    evaluated = torch.searchsorted(keys, borders).diff().tolist()
+    ends = torch.searchsorted(found, borders).tolist()
+    return [
+        _sparse(lattice, found[a:b] - shape * lattice.points, values[a:b], evaluated[shape])
+        for shape, (a, b) in enumerate(pairwise(ends))
+    ]
+
+
+def _sparse(lattice: Lattice, indices: Tensor, values: Tensor, evaluated: int) -> SparseField:
+    # Copies, so that a field that is kept or sent does not hold on to the arrays of all shapes.
+    return SparseField(lattice.resolution, _array(indices, np.int32), _array(values, np.float32), evaluated)
+
+
+def _array(tensor: Tensor, dtype: type) -> np.ndarray:
+    return np.array(tensor.cpu().numpy(), dtype=dtype, order="C")
+
+
+def _extract_exactly(samples: _Samples, shape: int) -> SparseField:
+    """Evaluate every sample of `shape`, by slabs of planes along x, and keep the corners of crossed cells."""
+    lattice, n, m = samples.lattice, samples.lattice.resolution, samples.lattice.side
+    axis = torch.arange(n, device=samples.keys.device)
+    last = torch.full((1, m, m), OUTSIDE, device=samples.keys.device)
+    last_needed = torch.zeros_like(last, dtype=torch.bool)
+    indices, values = [], []
+    planes = max(1, EXACT_SLAB // n**2)
+    for start in range(0, n + 1, planes):  # the plane n is padding
+        slab = torch.full((min(planes, n + 1 - start) + 1, m, m), OUTSIDE, device=samples.keys.device)
+        slab[:1] = last
+        grid = axis[start : start + planes]
+        if len(grid):
+            keys = lattice.keys(shape, torch.cartesian_prod(grid, axis, axis))
+            slab[1 : len(grid) + 1, 1:-1, 1:-1] = samples.ask(keys).reshape(-1, n, n)
+        needed = _crossed_corners(slab > 0)
+        needed[:1] |= last_needed
+        final = start + planes > n
+        keep = slice(None) if final else slice(-1)
+        ijk = needed[keep].nonzero()
+        indices.append(((ijk[:, 0] + start) * m + ijk[:, 1]) * m + ijk[:, 2])
+        values.append(slab[keep][needed[keep]])
+        last, last_needed = slab[-1:], needed[-1:]
+    return _sparse(lattice, torch.cat(indices), torch.cat(values), n**3)
+
+
+def _crossed_corners(inside: Tensor) -> Tensor:
+    """Which points of bool[X, Y, Z] are corners of a cell whose corners differ."""
+    some, every = inside, inside
+    for axis in range(3):
+        count = inside.shape[axis] - 1
+        some = some.narrow(axis, 0, count) | some.narrow(axis, 1, count)
+        every = every.narrow(axis, 0, count) & every.narrow(axis, 1, count)
+    needed = some & ~every
+    for axis in range(3):
+        low, high = [0, 0] * 3, [0, 0] * 3
+        low[5 - 2 * axis], high[4 - 2 * axis] = 1, 1  # `pad` counts axes from the last
+        needed = pad(needed, low) | pad(needed, high)
+    return needed

@@ -1,0 +1,95 @@
+"""The CPU actor: from sparse fields to checked meshes in the store.
+
+Works on: fields that a `Reconstructor` found. Knows nothing about pictures, weights or manifests.
+"""
+
+import hashlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from cluster.config import StoreSettings
+from cluster.store import ObjectInfo, StoreError, Stores
+from workers import mesh
+from workers.failure import ErrorCode, ItemError
+from workers.isosurface import SparseField
+from workers.reconstructor import Failure, Recipe
+from workers.tally import Request, Tally
+
+_UPLOADERS = 4  # uploads that wait for the network while the next mesh is made
+_CONTENT_TYPES = {
+    "glb": "model/gltf-binary",
+    "obj": "model/obj",
+    "ply": "application/octet-stream",
+    "stl": "model/stl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Mesh the `field`-th field of the call and put it at `mesh_uri`."""
+
+    item_id: str
+    mesh_uri: str
+    field: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meshed:
+    """A mesh that passed its checks and lies in the store."""
+
+    item_id: str
+    report: mesh.MeshReport
+    mesh_bytes: int
+    mesh_sha256: str
+    mesh_ms: float
+    upload_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A call's answer: one result for each order, in order, and the store requests that it made."""
+
+    results: tuple[Meshed | Failure, ...]
+    requests: tuple[Request, ...]
+
+
+class Mesher:
+    """Marching cubes, checks, export and upload."""
+
+    def __init__(self, stores: StoreSettings, recipe: Recipe) -> None:
+        self._tally = Tally()
+        self._stores = Stores(stores, self._tally)
+        self._recipe = recipe
+        self._uploaders = ThreadPoolExecutor(_UPLOADERS, "upload")
+
+    def mesh(self, orders: tuple[Order, ...], fields: list[SparseField]) -> Shipment:
+        """Results for `orders`; whatever is wrong with one mesh is its own `Failure`."""
+        pending = [self._start(order, fields[order.field]) for order in orders]
+        results = tuple(part.result() if isinstance(part, Future) else part for part in pending)
+        return Shipment(results, self._tally.take())
+
+    def _start(self, order: Order, field: SparseField) -> "Future[Meshed | Failure] | Failure":
+        try:
+            started = time.perf_counter()
+            made = mesh.build(field)
+            report = mesh.check(made)
+            mesh.verify(report)
+            data = mesh.export(made, self._recipe.format)
+            mesh_ms = (time.perf_counter() - started) * 1000
+        except ItemError as error:
+            return Failure(order.item_id, error.code, error.message)
+        except Exception as error:
+            return Failure(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+        return self._uploaders.submit(self._upload, order, report, data, mesh_ms)
+
+    def _upload(self, order: Order, report: mesh.MeshReport, data: bytes, mesh_ms: float) -> Meshed | Failure:
+        started = time.perf_counter()
+        try:
+            put: ObjectInfo = self._stores.open(order.mesh_uri).put(
+                order.mesh_uri, data, content_type=_CONTENT_TYPES[self._recipe.format]
+            )
+        except StoreError as error:
+            return Failure(order.item_id, ErrorCode.UPLOAD_FAILED, f"The mesh could not be written: {error}.")
+        upload_ms = (time.perf_counter() - started) * 1000
+        return Meshed(order.item_id, report, put.size, hashlib.sha256(data).hexdigest(), mesh_ms, upload_ms)

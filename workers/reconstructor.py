@@ -1,0 +1,241 @@
+"""The GPU actor: from the addresses of pictures to the sparse fields of the objects in them.
+
+Works on: batches of sources, read from the store. Knows nothing about catalogs, manifests or which cluster it is on.
+It runs with two calls at once: while one holds the device, the next already fetches and decodes its pictures.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from cluster.config import ImageSettings, StoreSettings
+from cluster.store import AccessDenied, NotFound, StoreError, Stores, TooLarge
+from workers.decoder import LatticeField
+from workers.encoder import IMAGE_SIZE, encode
+from workers.failure import ErrorCode, ItemError
+from workers.grid import Lattice
+from workers.images import decode, key_out, prepare
+from workers.isosurface import SparseField, extract
+from workers.tally import Request, Tally
+from workers.weights import Bundle, load_cached
+
+CALLS_AT_ONCE = 2  # one on the device, one fetching: more would only hold decoded pictures in memory
+_FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a mesh is a function of, beside its picture and weights: the same for every actor of a run."""
+
+    resolution: int
+    exact: bool
+    format: Literal["glb", "obj", "ply", "stl"]
+    batch_size: int
+    chunk_points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known."""
+
+    item_id: str
+    uri: str
+    etag: str | None
+    weights_digest: str
+    mesh_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading the picture told; for a failure, as far as it got."""
+
+    etag: str | None = None
+    source_bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    fetch_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A surface was found: `field` is its index among the fields that the call returned."""
+
+    item_id: str
+    reading: Reading
+    latent: tuple[float, ...]
+    points_evaluated: int
+    encode_ms: float
+    decode_ms: float
+    field: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The picture, or its mesh, failed."""
+
+    item_id: str
+    code: ErrorCode
+    message: str
+    reading: Reading = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A call's answer: one result for each source, in order, and the store requests that it made."""
+
+    results: tuple[Reconstruction | Failure, ...]
+    requests: tuple[Request, ...]
+
+
+class Reconstructor:
+    """Holds the weights; `reconstruct` is its one job."""
+
+    def __init__(
+        self,
+        stores: StoreSettings,
+        images: ImageSettings,
+        weights: dict[str, str],
+        recipe: Recipe,
+        threads: int,
+        cache: str,
+    ) -> None:
+        """`weights` maps a bundle's digest to its URI; a bundle is loaded when first needed, through the folder
+        `cache` on this node. `threads` is how many cores the decoder may use where there is no GPU."""
+        self._tally = Tally()
+        self._stores = Stores(stores, self._tally)
+        self._images = images
+        self._weights = weights
+        self._recipe = recipe
+        self._cache = Path(cache)
+        self._bundles: dict[str, Bundle] = {}
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
+        self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
+        self._computing, self._loading = threading.Lock(), threading.Lock()
+        self._fetchers = ThreadPoolExecutor(_FETCHERS * CALLS_AT_ONCE, "fetch")
+        torch.set_num_threads(threads)
+        # The same picture must give the same bytes alone, in a crowd and after a retry.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
+
+    def reconstruct(self, sources: tuple[Source, ...]) -> tuple[Batch, list[SparseField]]:
+        """Results for `sources`, all of the same weights, and the fields that they refer to.
+
+        Whatever is wrong with one picture is its own `Failure`. Raises RequestError when the weights are not
+        those that the run began with.
+        """
+        results: dict[str, Reconstruction | Failure] = {}
+        inputs: list[tuple[Source, Reading, np.ndarray]] = []
+        for source, read in zip(sources, self._fetchers.map(self._read, sources), strict=True):
+            if isinstance(read, Failure):
+                results[source.item_id] = read
+            else:
+                inputs.append((source, *read))
+        fields: list[SparseField] = []
+        if inputs:
+            with self._computing:
+                self._compute(inputs, results, fields)
+        ordered = tuple(results[source.item_id] for source in sources)
+        return Batch(ordered, self._tally.take()), fields
+
+    def _read(self, source: Source) -> tuple[Reading, np.ndarray] | Failure:
+        """The network's input float32[128, 128] of one picture."""
+        reading = Reading(etag=source.etag)
+        try:
+            started = time.perf_counter()
+            try:
+                found = self._stores.open(source.uri).get(source.uri, max_bytes=self._images.max_bytes)
+            except StoreError as error:
+                raise _unread(error) from error
+            fetch_ms = _milliseconds(started)
+            reading = Reading(found.info.etag, found.info.size, fetch_ms=fetch_ms)
+            if source.etag is not None and found.info.etag != source.etag:
+                raise ItemError(
+                    ErrorCode.SOURCE_CHANGED,
+                    f"The image's ETag was {source.etag} when the catalog was read and is {found.info.etag} now.",
+                )
+            picture = decode(found.data, max_pixels=self._images.max_pixels)
+            reading = Reading(found.info.etag, found.info.size, picture.width, picture.height, fetch_ms)
+            framing = self._bundle(source.weights_digest).config.framing
+            return reading, prepare(key_out(picture), framing, IMAGE_SIZE)
+        except Exception as error:
+            return _failure(source, error, reading)
+
+    def _compute(
+        self,
+        inputs: list[tuple[Source, Reading, np.ndarray]],
+        results: dict[str, Reconstruction | Failure],
+        fields: list[SparseField],
+    ) -> None:
+        bundle = self._bundle(inputs[0][0].weights_digest)
+        started = time.perf_counter()
+        images = torch.from_numpy(np.stack([image for _, _, image in inputs])).to(self._device)
+        latents = encode(bundle.encoder, images, self._encoder_batch)
+        vectors = latents.cpu().tolist()
+        encode_ms = _milliseconds(started) / len(inputs)
+
+        started = time.perf_counter()
+        found = self._extract(bundle, latents)
+        points = sum(field.points_evaluated for field in found if isinstance(field, SparseField))
+        decode_ms = _milliseconds(started)
+        for (source, reading, _), vector, field in zip(inputs, vectors, found, strict=True):
+            if isinstance(field, Exception):
+                results[source.item_id] = _failure(source, field, reading)
+                continue
+            results[source.item_id] = Reconstruction(
+                source.item_id,
+                reading,
+                tuple(vector),
+                field.points_evaluated,
+                encode_ms,
+                decode_ms * field.points_evaluated / points,  # a batch is decoded at once: its share by points
+                len(fields),
+            )
+            fields.append(field)
+
+    def _extract(self, bundle: Bundle, latents: torch.Tensor) -> Sequence[SparseField | Exception]:
+        """The field of each latent. If the batch fails, each alone, so that one bad latent spoils no other's."""
+        lattice = Lattice(self._recipe.resolution)
+        field = LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._recipe.chunk_points)
+        try:
+            return extract(field, lattice, len(latents), exact=self._recipe.exact, device=self._device)
+        except Exception as error:
+            if len(latents) == 1:
+                return [error]
+            return [self._extract(bundle, latent)[0] for latent in latents.split(1)]
+
+    def _bundle(self, digest: str) -> Bundle:
+        with self._loading:
+            if digest not in self._bundles:
+                uri = self._weights[digest]
+                self._bundles[digest] = load_cached(uri, digest, self._stores, self._cache, device=self._device)
+            return self._bundles[digest]
+
+
+def _unread(error: StoreError) -> ItemError:
+    codes: list[tuple[type[StoreError], ErrorCode]] = [
+        (NotFound, ErrorCode.SOURCE_MISSING),
+        (AccessDenied, ErrorCode.SOURCE_DENIED),
+        (TooLarge, ErrorCode.TOO_MANY_BYTES),
+    ]
+    code = next((code for kind, code in codes if isinstance(error, kind)), ErrorCode.SOURCE_UNREADABLE)
+    return ItemError(code, f"The image could not be read: {error}.")
+
+
+def _failure(source: Source, error: Exception, reading: Reading) -> Failure:
+    if isinstance(error, ItemError):
+        return Failure(source.item_id, error.code, error.message, reading)
+    message = f"{type(error).__name__}: {error}"
+    return Failure(source.item_id, ErrorCode.INTERNAL_ERROR, message, reading)
+
+
+def _milliseconds(started: float) -> float:
+    return (time.perf_counter() - started) * 1000
