@@ -45,9 +45,7 @@ class RaySettings(_Section):
         description='"local" starts Ray here for this run, "auto" joins the one running on this machine, '
         '"HOST:PORT" joins the cluster whose head listens there, "ray://HOST:PORT" goes through Ray Client.',
     )
-    namespace: str = Field(
-        default="isofleet", min_length=1, description="Ray namespace of the run's named actors."
-    )
+    namespace: str = Field(default="isofleet", min_length=1, description="Ray namespace of the run's named actors.")
     num_cpus: int | None = Field(
         default=None,
         ge=1,
@@ -60,8 +58,12 @@ class RaySettings(_Section):
 
 
 def _check_endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        good = False
+    if not good:
         # The value is not repeated: it may hold a password.
         raise ValueError("must be http://HOST[:PORT] or https://HOST[:PORT], without user name or password")
     return url
@@ -88,9 +90,7 @@ class S3Settings(_Section):
     ca_bundle: str | None = Field(
         default=None, description="PEM file of the authorities to check it against; null uses boto3's own."
     )
-    requester_pays: bool = Field(
-        default=False, description="Agree to pay for requests to requester-pays buckets."
-    )
+    requester_pays: bool = Field(default=False, description="Agree to pay for requests to requester-pays buckets.")
     server_side_encryption: Literal["AES256", "aws:kms"] | None = Field(
         default=None,
         description="Encryption asked for with each object written; null leaves it to the bucket.",
@@ -100,9 +100,7 @@ class S3Settings(_Section):
         validate_default=True,
         description="KMS key for aws:kms encryption; null uses the bucket's or account's.",
     )
-    max_attempts: int = Field(
-        default=5, ge=1, le=20, description="Attempts at a request, the first included."
-    )
+    max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts at a request, the first included.")
     retry_mode: Literal["standard", "adaptive"] = Field(
         default="adaptive",
         description="botocore's retry mode; adaptive also slows down when the server throttles.",
@@ -113,9 +111,7 @@ class S3Settings(_Section):
     read_timeout_seconds: float = Field(
         default=60.0, gt=0, le=3600, description="Longest silence of the server within an answer, in seconds."
     )
-    max_connections: int = Field(
-        default=32, ge=1, le=1024, description="Connections kept open by one process."
-    )
+    max_connections: int = Field(default=32, ge=1, le=1024, description="Connections kept open by one process.")
     multipart_threshold_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=5 * 1024 * 1024,  # S3's smallest part (Amazon S3 User Guide, "multipart upload limits")
@@ -155,12 +151,8 @@ class ReconstructSettings(_Section):
         default="embedded",
         description='Weights bundle: "embedded", a folder or URI, or one of these for each category.',
     )
-    resolution: int = Field(
-        default=64, ge=8, le=1024, description="Cells along each axis of the finest lattice."
-    )
-    format: Literal["glb", "obj", "ply", "stl"] = Field(
-        default="glb", description="Format of the mesh files."
-    )
+    resolution: int = Field(default=64, ge=8, le=1024, description="Cells along each axis of the finest lattice.")
+    format: Literal["glb", "obj", "ply", "stl"] = Field(default="glb", description="Format of the mesh files.")
     exact: bool = Field(
         default=False,
         description="Evaluate the whole lattice, so that isolated parts thinner than a coarse cell stay.",
@@ -191,8 +183,7 @@ class ReconstructSettings(_Section):
         default=10.0,
         ge=0,
         le=100,
-        description="The run fails when more than this percentage of its images has failed; null sets no "
-        "such bound.",
+        description="The run fails when more than this percentage of its images has failed; null sets no such bound.",
     )
     item_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest time that one attempt at one image may take, in seconds."
@@ -207,10 +198,10 @@ class ActorSettings(_Section):
         ge=1,
         description="Reconstructors; null starts one per GPU, or by CPUs where there is none.",
     )
-    gpus_per_reconstructor: float = Field(
-        default=1.0,
+    gpus_per_reconstructor: float | None = Field(
+        default=None,
         ge=0,
-        description="GPUs that each reserves, where the cluster has any; a fraction shares one.",
+        description="GPUs that each reserves; a fraction shares one; null reserves one where the cluster has any.",
     )
     cpus_per_reconstructor: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
     meshers: int | None = Field(default=None, ge=1, description="Meshers; null starts one per CPU left over.")
@@ -238,6 +229,13 @@ class ActorSettings(_Section):
         "greater than max_deaths_per_item.",
     )
 
+    @field_validator("gpus_per_reconstructor")
+    @classmethod
+    def _of_one_gpu_or_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"must be a whole number or less than 1, since Ray splits no more than one, not {gpus}")
+        return gpus
+
     @field_validator("max_consecutive_deaths")
     @classmethod
     def _outlives_a_poison_item(cls, deaths: int, info: ValidationInfo) -> int:
@@ -259,9 +257,7 @@ class MetricsSettings(_Section):
         min_length=1,
         description="Address to listen on; 0.0.0.0 lets other machines read the metrics.",
     )
-    port: int = Field(
-        default=0, ge=0, le=65535, description="Port to listen on; 0 takes any free one and logs it."
-    )
+    port: int = Field(default=0, ge=0, le=65535, description="Port to listen on; 0 takes any free one and logs it.")
 
 
 class Config(_Section):
@@ -289,9 +285,7 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     problems: list[str] = []
-    found = (
-        [] if path is None else [(str(path), key, value) for key, value in _flatten(_read(path), str(path))]
-    )
+    found = [] if path is None else [(str(path), key, value) for key, value in _flatten(_read(path), str(path))]
     found += list(_from_environment(env))
     found += [("command line", key, value) for key, value in overrides.items()]
     for source, key, value in found:
@@ -379,16 +373,20 @@ def _key(location: tuple[int | str, ...]) -> str:
 def _unknown(key: str) -> str:
     if key in _SECTIONS:
         return f"{key} must be a section with keys of its own, not a single value"
-    section, _, leaf = key.rpartition(".")
-    siblings = [known.rpartition(".")[2] for known in _KEYS if known.rpartition(".")[0] == section]
+    section, _, name = key.rpartition(".")
+    start = f"{section}." if section else ""
+    # dict, not set: in the order of the file
+    names = list(dict.fromkeys(known.removeprefix(start).split(".")[0] for known in _KEYS if known.startswith(start)))
     close = (
-        [known for known in _KEYS if known.rpartition(".")[2] == leaf]  # the right key in the wrong section
-        or [f"{section}.{near}" for near in difflib.get_close_matches(leaf, siblings, n=1)]
+        [known for known in _KEYS if known.rpartition(".")[2] == name]  # the right key in the wrong section
+        or [start + near for near in difflib.get_close_matches(name, names, n=1)]
         or difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.85)
     )
     if close:
         return f"{key} is not a known key; did you mean {close[0]}?"
-    return f"{key} is not a known key; {section or 'the file'} has {', '.join(siblings or sorted(_SECTIONS))}"
+    if names:
+        return f"{key} is not a known key; {section or 'the file'} has {', '.join(names)}"
+    return f"{key} is not a known key; the sections are {', '.join(sorted(_SECTIONS))}"
 
 
 def _flatten(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -421,9 +419,7 @@ def _read(path: Path) -> Any:
     except OSError as error:
         raise RequestError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:
-        raise RequestError(
-            f"{path}: a configuration file has at most {MAX_FILE_BYTES} bytes; is this the one?"
-        )
+        raise RequestError(f"{path}: a configuration file has at most {MAX_FILE_BYTES} bytes; is this the one?")
     try:
         return _parse(data.decode(), str(path))
     except UnicodeDecodeError as error:

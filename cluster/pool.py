@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import ray
@@ -259,11 +258,8 @@ class ActorPool(Generic[Item]):
             else:
                 self._cell = None
         while self._queue:
-            places = (
-                slot
-                for slot in self._slots
-                if slot.ready and slot is not self._cell and len(slot.calls) < self._depth
-            )
+            open_slots = (slot for slot in self._slots if slot.ready and slot is not self._cell)
+            places = (slot for slot in open_slots if len(slot.calls) < self._depth)
             slot = min(places, key=lambda slot: len(slot.calls), default=None)
             if slot is None:
                 return
@@ -282,7 +278,7 @@ class ActorPool(Generic[Item]):
 
     def _watch(self, slot: _Slot) -> None:
         """Start the clock of the calls that the actor runs now: it takes them in order."""
-        for call in islice(slot.calls, self._concurrency):
+        for call in slot.calls[: self._concurrency]:
             if call.deadline == math.inf:
                 seconds = self._item_timeout_seconds * len(call.task.items)
                 call.deadline = time.monotonic() + seconds
@@ -454,8 +450,7 @@ def _death(error: RayError) -> _Death:
         return _Death("died", str(error).strip().splitlines()[-1].strip().rstrip("."), in_constructor=True)
     if isinstance(error, OutOfMemoryError):
         return _Death("out_of_memory", "its node ran out of memory")
-    if isinstance(error, NodeDiedError) or "its node has died" in str(
-        error
-    ):  # an ActorDiedError has no field
+    # An ActorDiedError tells it in its text only.
+    if isinstance(error, NodeDiedError) or "its node has died" in str(error):
         return _Death("node_died", "its node was lost")
     return _Death("died", "its process ended unexpectedly")

@@ -121,9 +121,7 @@ class ObjectStore(Protocol):
     def head(self, uri: str) -> ObjectInfo:
         """Size and ETag without the body."""
 
-    def put(
-        self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None
-    ) -> ObjectInfo:
+    def put(self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None) -> ObjectInfo:
         """Write an object: readers see all of it or nothing.
 
         With `if_absent`, exactly one of any number of concurrent writers succeeds; the others get
@@ -152,9 +150,7 @@ class Stores:
         with self._lock:
             if kind not in self._opened:
                 self._opened[kind] = (
-                    S3Store(self.settings.s3, self._on_request)
-                    if kind == "s3"
-                    else LocalStore(self._on_request)
+                    S3Store(self.settings.s3, self._on_request) if kind == "s3" else LocalStore(self._on_request)
                 )
             return self._opened[kind]
 
@@ -310,9 +306,7 @@ class LocalStore(_Observed):
         with self._request("head", uri):
             return _describe(path, path)
 
-    def put(
-        self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None
-    ) -> ObjectInfo:
+    def put(self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None) -> ObjectInfo:
         """Write a file and make its missing folders. It is on disk when this returns."""
         path = canonical(uri)
         with self._request("put", uri) as traffic:
@@ -322,9 +316,7 @@ class LocalStore(_Observed):
             try:
                 os.makedirs(folder, exist_ok=True)
             except (FileExistsError, NotADirectoryError) as error:
-                raise StoreError(
-                    f"{uri} cannot be written: a file stands where its folder should", uri
-                ) from error
+                raise StoreError(f"{uri} cannot be written: a file stands where its folder should", uri) from error
             temporary = f"{folder}/.isofleet-{uuid.uuid4().hex}.tmp"
             try:
                 with open(temporary, "xb") as file:
@@ -415,9 +407,7 @@ class S3Store(_Observed):
         with self._request("get", uri) as traffic:
             for attempt in range(1, self._settings.max_attempts + 1):
                 answer = self._client.get_object(Bucket=bucket, Key=key, **self._payer)
-                info = ObjectInfo(
-                    f"s3://{bucket}/{key}", key, answer["ContentLength"], answer["ETag"].strip('"')
-                )
+                info = ObjectInfo(f"s3://{bucket}/{key}", key, answer["ContentLength"], answer["ETag"].strip('"'))
                 with closing(answer["Body"]) as body:
                     _check_size(info, max_bytes)
                     try:
@@ -437,9 +427,7 @@ class S3Store(_Observed):
         with self._request("head", uri):
             return self._head(bucket, key)
 
-    def put(
-        self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None
-    ) -> ObjectInfo:
+    def put(self, uri: str, data: bytes, *, if_absent: bool = False, content_type: str | None = None) -> ObjectInfo:
         """Write an object: in parts if it is large, but in one request if it is conditional."""
         bucket, key = _split_object(uri)
         options: dict[str, Any] = {**self._payer, **self._encryption}
@@ -453,9 +441,7 @@ class S3Store(_Observed):
                 self._client.upload_fileobj(BytesIO(data), bucket, key, ExtraArgs=options, Config=transfer)
                 etag = self._head(bucket, key).etag  # boto3 keeps it to itself, and radosgw's answer has none
             else:
-                etag = self._client.put_object(Bucket=bucket, Key=key, Body=data, **options)["ETag"].strip(
-                    '"'
-                )
+                etag = self._client.put_object(Bucket=bucket, Key=key, Body=data, **options)["ETag"].strip('"')
             traffic.sent = len(data)
         return ObjectInfo(f"s3://{bucket}/{key}", key, len(data), etag)
 
@@ -468,9 +454,7 @@ class S3Store(_Observed):
         """
         for attempt in range(1, self._settings.max_attempts + 1):
             try:
-                answer = self._client.put_object(
-                    Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **options
-                )
+                answer = self._client.put_object(Bucket=bucket, Key=key, Body=data, IfNoneMatch="*", **options)
                 return answer["ETag"].strip('"')
             except botocore_errors.ClientError as error:
                 metadata = error.response["ResponseMetadata"]
@@ -519,9 +503,7 @@ class S3Store(_Observed):
                 return Unavailable(f"{uri} failed in the S3 client ({type(error).__name__})", uri)
         return None
 
-    def _from_answer(
-        self, error: botocore_errors.ClientError, uri: str, bucket: str, endpoint: str
-    ) -> StoreError:
+    def _from_answer(self, error: botocore_errors.ClientError, uri: str, bucket: str, endpoint: str) -> StoreError:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         code = error.response["Error"].get("Code", "unknown")
         if code == "NoSuchBucket":
@@ -539,9 +521,7 @@ class S3Store(_Observed):
             return AlreadyExists(f"{uri} exists already", uri)
         if status == 409:
             attempts = self._settings.max_attempts
-            return Unavailable(
-                f"{uri} was being written by others at each of {attempts} attempts ({code})", uri
-            )
+            return Unavailable(f"{uri} was being written by others at each of {attempts} attempts ({code})", uri)
         if code == "InvalidObjectState":
             return AccessDenied(f"{uri} is in an archive storage class; restore it first", uri)
         if status in (401, 403) or code in ("ExpiredToken", "InvalidToken"):

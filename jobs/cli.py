@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from cluster.metrics import DriverMetrics
 from rich.console import Console
 from rich.progress import (  # fmt: skip
     BarColumn,
@@ -29,9 +28,9 @@ from rich.progress import Progress as Bar
 
 from cluster.config import Config, load
 from cluster.errors import RequestError, RunError
+from cluster.metrics import DriverMetrics
 from cluster.store import Stores
 from jobs.reconstruct import Progress, Result, reconstruct
-from workers.decoder import Family
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -160,7 +159,9 @@ def weights_info_command(
 def weights_import_command(
     file: Annotated[Path, typer.Argument(help="State dict (.pth) of the IM-NET-pytorch layout.")],
     bundle: Annotated[Path, typer.Argument(help="Folder to make.")],
-    family: Annotated[Family, typer.Option(help="The decoder's family.")] = "imnet-improved",
+    family: Annotated[
+        Literal["imnet-2019", "imnet-improved"], typer.Option(help="The decoder's family.")
+    ] = "imnet-improved",
     framing: Annotated[Literal["crop", "fit"], typer.Option(help="crop is the paper's.")] = "crop",
     category: Annotated[list[str] | None, typer.Option(help="What it was trained on; repeat.")] = None,
 ) -> None:
@@ -237,14 +238,16 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
     return by_category
 
 
-def _run(catalog: str, output: str, config: Config) -> Result:
+def _run(catalog: str, output: str, config: Config) -> "Result":
+    from cluster.metrics import DriverMetrics
+
     metrics = DriverMetrics()
     with _served(metrics, config), _progress() as show:
         return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
 
 
 @contextmanager
-def _served(metrics: DriverMetrics, config: Config) -> Iterator[None]:
+def _served(metrics: "DriverMetrics", config: Config) -> Iterator[None]:
     if not config.metrics.enabled:
         yield
         return
@@ -254,13 +257,13 @@ def _served(metrics: DriverMetrics, config: Config) -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress() -> Iterator[Callable[["Progress"], None]]:
     """A bar on a terminal; elsewhere a line every 30 s."""
     console = Console(stderr=True)
     if not console.is_terminal:
         last = time.monotonic()
 
-        def line(progress: Progress) -> None:
+        def line(progress: "Progress") -> None:
             nonlocal last
             if time.monotonic() - last >= _PROGRESS_SECONDS:
                 last = time.monotonic()
@@ -280,7 +283,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         yield lambda now: bar.update(task, completed=now.done, total=now.images, failed=now.failed)
 
 
-def _print_result(result: Result, as_json: bool) -> None:
+def _print_result(result: "Result", as_json: bool) -> None:
     rate = result.images / result.seconds if result.seconds else 0.0
     resumed = f", {result.shards_resumed} of them from an earlier start" if result.shards_resumed else ""
     lines = [

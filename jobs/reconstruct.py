@@ -12,18 +12,16 @@ import math
 import os
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
+from cluster.config import ActorSettings, Config
+from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
-from cluster.session import ActorNeed, Session, session
-
-from cluster.config import Config
-from cluster.errors import RunError
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
+from cluster.session import ActorNeed, Session, session
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import manifest, run
 from jobs.catalog import Item, Shard, open_catalog, plan
@@ -43,6 +41,7 @@ from workers.reconstructor import (
 logger = logging.getLogger(__name__)
 
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
+_DECODING_SHARE = 0.75  # of a cluster's CPUs without a GPU; measured at 64³: decoding takes longer than meshing
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
 
 
@@ -96,6 +95,9 @@ def reconstruct(
         if not run.exists(stores, output):
             next(source.items())  # an empty or unreadable catalog raises before anything is written
         record = run.begin(stores, output, request)
+    except StoreError as error:
+        raise RequestError(f"the run cannot begin: {error}.") from error
+    try:
         committed = manifest.committed(stores, output)
         shards = (shard for shard in plan(source, output, stores, request.shard_size) if shard.index not in committed)
         first = next(shards, None)
@@ -219,46 +221,37 @@ class _Driver:
             self._metrics.in_flight(0)
 
     def _pools(self, cluster: Session) -> tuple[ActorPool[Source], ActorPool[Order]]:
-        actors, settings = self._config.actors, self._config.reconstruct
-        resources = cluster.resources()
-        gpus = actors.gpus_per_reconstructor if resources.get("GPU", 0) > 0 else 0.0
-        if actors.reconstructors:
-            count = actors.reconstructors
-            gpus = actors.gpus_per_reconstructor if torch.cuda.is_available() or gpus else gpus
-        elif gpus:
-            count = max(1, int(resources["GPU"] / gpus))
-        else:  # a CPU decodes for longer than it meshes: measured, about four to one at 64³
-            count = max(1, int(resources["CPU"] * 0.75 / max(actors.cpus_per_reconstructor, 0.01)))
-        left = resources["CPU"] - count * actors.cpus_per_reconstructor
-        meshers = actors.meshers or max(1, int(left / max(actors.cpus_per_mesher, 0.01)))
-        cluster.require(
-            [
-                ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
-                ActorNeed("meshers", meshers, actors.cpus_per_mesher, 0),
-            ]
-        )
-        recipe = self._record.request.recipe()
-        used = {bundle.digest: bundle.uri for bundle in self._record.request.weights.values()}
+        """The actors, once the cluster is known to have room for them."""
+        actors, request = self._config.actors, self._record.request
+        needs = _actor_needs(actors, cluster.resources())
+        cluster.require(needs)
+        recipe = request.recipe()
+        used = {bundle.digest: bundle.uri for bundle in request.weights.values()}
         cache = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "isofleet" / "weights")
         threads = max(1, int(actors.cpus_per_reconstructor))
-        limits = {
-            "queue_depth": actors.queue_depth,
-            "max_deaths_per_item": actors.max_deaths_per_item,
-            "max_consecutive_deaths": actors.max_consecutive_deaths,
-            "item_timeout_seconds": settings.item_timeout_seconds,
-            "key": _item_id,
-            "on_restart": self._metrics.actor_restarted,
-        }
+
+        def pool(name: str, actor_class: type, arguments: tuple[Any, ...], need: ActorNeed, at_once: int) -> Any:
+            return ActorPool(
+                name,
+                actor_class,
+                arguments,
+                need.count,
+                cpus=need.cpus,
+                gpus=need.gpus,
+                concurrency=at_once,
+                queue_depth=actors.queue_depth,
+                max_deaths_per_item=actors.max_deaths_per_item,
+                max_consecutive_deaths=actors.max_consecutive_deaths,
+                item_timeout_seconds=self._config.reconstruct.item_timeout_seconds,
+                key=_item_id,
+                on_restart=self._metrics.actor_restarted,
+            )
+
+        held = (self._config.store, self._config.images, used, recipe, threads, cache)
         return (
-            ActorPool(
-                "reconstructor", Reconstructor,
-                (self._config.store, self._config.images, used, recipe, threads, cache), count,
-                cpus=actors.cpus_per_reconstructor, gpus=gpus, concurrency=CALLS_AT_ONCE, **limits,
-            ),
-            ActorPool(
-                "mesher", Mesher, (self._config.store, recipe), meshers, cpus=actors.cpus_per_mesher, gpus=0, **limits
-            ),
-        )  # fmt: skip
+            pool("reconstructor", Reconstructor, held, needs[0], CALLS_AT_ONCE),
+            pool("mesher", Mesher, (self._config.store, recipe), needs[1], 1),
+        )
 
     # --- from the catalog to the pools
 
@@ -437,6 +430,25 @@ class _Driver:
         done = self._done.total()
         images = done + len(self._pending) if self._planned else None
         self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))
+
+
+def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple[ActorNeed, ActorNeed]:
+    """How many reconstructors and meshers: as configured, else as many as the cluster's resources hold."""
+    gpus = actors.gpus_per_reconstructor
+    if gpus is None:
+        gpus = 1.0 if resources["GPU"] >= 1 else 0.0
+    if actors.reconstructors:
+        count = actors.reconstructors
+    elif gpus:
+        count = max(1, int(resources["GPU"] / gpus))
+    else:
+        count = max(1, int(resources["CPU"] * _DECODING_SHARE / max(actors.cpus_per_reconstructor, 0.01)))
+    left = resources["CPU"] - count * actors.cpus_per_reconstructor
+    meshers = actors.meshers or max(1, int(left / max(actors.cpus_per_mesher, 0.01)))
+    return (
+        ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
+        ActorNeed("meshers", meshers, actors.cpus_per_mesher, 0),
+    )
 
 
 def _item_id(work: Source | Order) -> str:

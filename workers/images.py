@@ -115,9 +115,7 @@ def key_out(picture: Picture) -> Picture:
         rgba[..., 3][_background(picture.rgba)] = 0
         keyed = Picture(rgba)
     if not (keyed.rgba[..., 3] > _VISIBLE).any():
-        raise ItemError(
-            ErrorCode.NOTHING_VISIBLE, "Every pixel is transparent, or of the background's colour."
-        )
+        raise ItemError(ErrorCode.NOTHING_VISIBLE, "Every pixel is transparent, or of the background's colour.")
     return keyed
 
 

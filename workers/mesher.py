@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from cluster.config import StoreSettings
 from cluster.store import ObjectInfo, StoreError, Stores
-from workers import mesh
 from workers.failure import ErrorCode, ItemError
 from workers.isosurface import SparseField
+from workers.mesh import MeshReport, build, check, export, verify
 from workers.reconstructor import Failure, Recipe
 from workers.tally import Request, Tally
 
@@ -39,7 +39,7 @@ class Meshed:
     """A mesh that passed its checks and lies in the store."""
 
     item_id: str
-    report: mesh.MeshReport
+    report: MeshReport
     mesh_bytes: int
     mesh_sha256: str
     mesh_ms: float
@@ -72,10 +72,10 @@ class Mesher:
     def _start(self, order: Order, field: SparseField) -> "Future[Meshed | Failure] | Failure":
         try:
             started = time.perf_counter()
-            made = mesh.build(field)
-            report = mesh.check(made)
-            mesh.verify(report)
-            data = mesh.export(made, self._recipe.format)
+            made = build(field)
+            report = check(made)
+            verify(report)
+            data = export(made, self._recipe.format)
             mesh_ms = (time.perf_counter() - started) * 1000
         except ItemError as error:
             return Failure(order.item_id, error.code, error.message)
@@ -83,7 +83,7 @@ class Mesher:
             return Failure(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         return self._uploaders.submit(self._upload, order, report, data, mesh_ms)
 
-    def _upload(self, order: Order, report: mesh.MeshReport, data: bytes, mesh_ms: float) -> Meshed | Failure:
+    def _upload(self, order: Order, report: MeshReport, data: bytes, mesh_ms: float) -> Meshed | Failure:
         started = time.perf_counter()
         try:
             put: ObjectInfo = self._stores.open(order.mesh_uri).put(

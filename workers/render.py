@@ -68,9 +68,7 @@ def render(
         vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]]
     ).astype(np.float64)
     edge_a, edge_b = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
-    front = (
-        edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0] < 0
-    )  # y points down: outward is clockwise
+    front = edge_a[:, 0] * edge_b[:, 1] - edge_a[:, 1] * edge_b[:, 0] < 0  # y points down: outward is clockwise
     if (seen[:, 2] <= 0).any():
         front &= (seen[:, 2][faces] > 0).all(axis=1)
     visible = np.flatnonzero(front)
@@ -81,9 +79,7 @@ def render(
     if smooth:
         at_vertices = np.zeros((len(vertices), 3))
         for corner in range(3):
-            np.add.at(
-                at_vertices, faces[:, corner], normals
-            )  # area-weighted: the cross product's length is twice it
+            np.add.at(at_vertices, faces[:, corner], normals)  # area-weighted: the cross product's length is twice it
         weights = _barycentric(corners[owner], pixel, pixels)
         normal = (at_vertices[faces[owner]] * weights[:, :, None]).sum(axis=1)
     else:
@@ -95,9 +91,7 @@ def render(
     image = np.zeros((pixels * pixels, 4))
     image[pixel, :3] = albedo * shade[:, None]
     image[pixel, 3] = 1
-    image = image.reshape(size, supersample, size, supersample, 4).mean(
-        axis=(1, 3)
-    )  # premultiplied by construction
+    image = image.reshape(size, supersample, size, supersample, 4).mean(axis=(1, 3))  # premultiplied by construction
     image[..., :3] /= np.maximum(image[..., 3:], 1e-9)
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 

@@ -1,0 +1,202 @@
+"""The Ray that a run uses: joined, or started on this machine for as long as the run takes.
+
+Works on: an address and what actors ask for. Knows nothing about what the actors do.
+Ray itself waits two minutes for a head that is not there and then ends the process, and waits for ever, silently,
+for resources that no node has. Both are looked at here first.
+"""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import grpc
+import ray
+from ray.exceptions import RayError
+
+from cluster.config import RaySettings
+from cluster.errors import RequestError, RunError
+
+# A head answers within milliseconds; together the two bounds stay below the 20 s that a person may wait.
+_CONNECT_SECONDS = 5.0
+_HANDSHAKE_SECONDS = 10.0
+# How long actors that have just been ended, by an earlier run for instance, may take to free what they held.
+_RELEASE_SECONDS = 15.0
+# Ray's job manager puts this into the environment of a submitted job's driver, beside RAY_ADDRESS.
+_SUBMITTED_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+# Ray counts resources in units of 1/10000 ("Fractional Accelerators", docs.ray.io).
+_GRAIN = 1e-4
+
+
+@dataclass(frozen=True)
+class ActorNeed:
+    """`count` actors of one kind and the CPUs and GPUs that each reserves. `name` is that of the option in the
+    section `actors`, a plural: `reconstructors`, `meshers`."""
+
+    name: str
+    count: int
+    cpus: float
+    gpus: float
+
+    def amounts(self) -> tuple[float, float]:
+        """GPUs and CPUs that one actor takes from a node. Part of a GPU must come from a single one, so 0.6
+        leaves nothing that another 0.6 could use."""
+        gpus = 1 / int(1 / self.gpus + _GRAIN) if 0 < self.gpus < 1 else self.gpus
+        return gpus, self.cpus
+
+    def option(self, kind: str) -> str:
+        """The option that says how much of `CPU` or `GPU` each one reserves."""
+        return f"actors.{kind.lower()}s_per_{self.name.removesuffix('s')}"
+
+    def __str__(self) -> str:
+        each = [f"{self.cpus:g} CPU"] * (self.cpus > 0) + [f"{self.gpus:g} GPU"] * (self.gpus > 0)
+        return f"{self.count} {self.name} with {' and '.join(each) or 'nothing'} each"
+
+
+class Session:
+    """A connection to Ray. Made by `session`."""
+
+    def resources(self) -> dict[str, float]:
+        """What all nodes have together, in use or not: `CPU` and `GPU` (both always there), memory in bytes, …"""
+        return {"CPU": 0.0, "GPU": 0.0, **ray.cluster_resources()}
+
+    def require(self, actors: Sequence[ActorNeed]) -> None:
+        """Return when the cluster has room for all of `actors` at once.
+
+        Raises RequestError, one sentence with what was asked for, what there is and what to change: at once if
+        the nodes could never hold them, after 15 s if others keep what is needed.
+        """
+        asked = " and ".join(str(need) for need in actors)
+        options = " or ".join(f"actors.{need.name}" for need in actors)
+        total = self.resources()
+        needed = {
+            "GPU": sum(need.count * need.amounts()[0] for need in actors),
+            "CPU": sum(need.count * need.amounts()[1] for need in actors),
+        }
+        for kind, amount in needed.items():
+            if amount > total[kind] + _GRAIN:
+                users = [need for need in actors if need.amounts()[kind == "CPU"] > 0]
+                options = " or ".join(f"actors.{need.name} or {need.option(kind)}" for need in users)
+                raise RequestError(
+                    f"{' and '.join(map(str, users))} were asked for, but the cluster has {total[kind]:g} {kind}s; "
+                    f"lower {options}, or add nodes"
+                )
+        if not _fit(actors):
+            raise RequestError(
+                f"{asked} were asked for, but no arrangement on the cluster's nodes holds them; lower {options} or "
+                "what each reserves, or add nodes"
+            )
+        deadline = time.monotonic() + _RELEASE_SECONDS
+        while True:
+            free = {"CPU": 0.0, "GPU": 0.0, **ray.available_resources()}
+            short = [kind for kind, amount in needed.items() if amount > free[kind] + _GRAIN]
+            if not short:
+                return
+            if time.monotonic() > deadline:
+                left = " and ".join(f"{free[kind]:g} of {total[kind]:g} {kind}s" for kind in short)
+                raise RequestError(
+                    f"{asked} were asked for, but only {left} are free; wait for the cluster's other jobs, or lower "
+                    f"{options}"
+                )
+            time.sleep(0.2)
+
+
+@contextmanager
+def session(settings: RaySettings) -> Iterator[Session]:
+    """Join or start Ray, and leave or stop it at the end.
+
+    A Ray that this process uses already is used on and left running, and in a submitted job "local" means the
+    cluster that runs the job. The ports of a "local" Ray are protected by Ray's token, which is on unless
+    RAY_AUTH_MODE says otherwise.
+
+    Raises RequestError when nothing answers at the address (within 20 s), RunError when Ray does not start here.
+    """
+    if ray.is_initialized():
+        yield Session()
+        return
+    address = "auto" if settings.address == "local" and _SUBMITTED_JOB in os.environ else settings.address
+    try:
+        if address == "local":
+            _start(settings)
+        else:
+            _join(address, settings.namespace)
+        yield Session()
+    finally:
+        ray.shutdown()
+
+
+def _start(settings: RaySettings) -> None:
+    try:
+        ray.init(
+            address="local",
+            namespace=settings.namespace,
+            num_cpus=settings.num_cpus,
+            num_gpus=settings.num_gpus,
+            include_dashboard=settings.dashboard,
+            dashboard_host="127.0.0.1",
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise RunError(f"Ray did not start on this machine: {_first_line(error)}") from error
+
+
+def _join(address: str, namespace: str) -> None:
+    target = os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
+    if target != "auto":
+        _check_reachable(target)
+    try:
+        ray.init(address=address, namespace=namespace, logging_level=logging.ERROR, log_to_driver=False)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        raise RequestError(f"ray.address: {target} cannot be joined: {_first_line(error)}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raises RequestError unless a gRPC server, as Ray's head is one, answers at `[ray://]HOST:PORT`."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise RequestError(f'ray.address: {address!r} must be "local", "auto", HOST:PORT or ray://HOST:PORT')
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RequestError(
+            f"ray.address: nothing answers at {address} ({_first_line(error)}); check the address, the port and "
+            "that the cluster runs"
+        ) from error
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return  # only Ray itself has the certificates for the rest
+    channel = grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)])
+    try:
+        grpc.channel_ready_future(channel).result(_HANDSHAKE_SECONDS)
+    except grpc.FutureTimeoutError as error:
+        raise RequestError(
+            f"ray.address: what answers at {address} is no Ray; a head listens at port 6379 unless told "
+            "otherwise, and to ray:// at 10001"
+        ) from error
+    finally:
+        channel.close()
+
+
+def _fit(actors: Sequence[ActorNeed]) -> bool:
+    """Whether the nodes hold all actors at once: largest first, each where it first fits."""
+    nodes = [
+        [node["Resources"].get("GPU", 0.0), node["Resources"].get("CPU", 0.0)] for node in ray.nodes() if node["Alive"]
+    ]
+    for need in sorted(actors, key=ActorNeed.amounts, reverse=True):
+        gpus, cpus = need.amounts()
+        for _ in range(need.count):
+            for node in nodes:
+                if node[0] + _GRAIN >= gpus and node[1] + _GRAIN >= cpus:
+                    node[0] -= gpus
+                    node[1] -= cpus
+                    break
+            else:
+                return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
