@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -28,9 +28,11 @@ from rich.progress import Progress as Bar
 
 from cluster.config import Config, load
 from cluster.errors import RequestError, RunError
-from cluster.metrics import DriverMetrics
-from cluster.store import Stores
-from jobs.reconstruct import Progress, Result, reconstruct
+
+# Ray and PyTorch take seconds to import, so a command imports them when it is run: --help answers at once.
+if TYPE_CHECKING:
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import Progress, Result
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -144,6 +146,7 @@ def weights_info_command(
     config: ConfigOption = None,
 ) -> None:
     """Print what a bundle is: its configuration, digest and sizes."""
+    from cluster.store import Stores
     from workers import weights
 
     loaded = weights.load(bundle, Stores(_configuration(config, None, {}).store))
@@ -241,6 +244,9 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
 def _run(catalog: str, output: str, config: Config) -> "Result":
     from cluster.metrics import DriverMetrics
 
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import reconstruct
+
     metrics = DriverMetrics()
     with _served(metrics, config), _progress() as show:
         return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
@@ -301,6 +307,7 @@ def _print_result(result: "Result", as_json: bool) -> None:
 
 
 def _dry_run(catalog: str, config: Config, as_json: bool) -> None:
+    from cluster.store import Stores
     from jobs.catalog import open_catalog
     from jobs.run import request_for
 

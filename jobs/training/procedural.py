@@ -144,11 +144,11 @@ def chair(random: Generator) -> Shape:
             part = _between(random, 0.4, 0.65)
             shape.box(on_back(0, back * (1 - part / 2)), (width, back * part, thick), turn=turn)
     if _chance(random, 0.3):
-        rise, arm = _between(random, 0.18, 0.26), _between(random, 0.035, 0.06)
+        rise, width_of_arm = _between(random, 0.18, 0.26), _between(random, 0.035, 0.06)
         for x in (-1, 1):
-            side = x * (width / 2 - arm / 2 + 0.01)
-            shape.box((side, seat_height + rise, 0), (arm, arm, depth))
-            shape.box((side, seat_height + rise / 2, -depth / 2 + arm), (arm, rise, arm))
+            side = x * (width / 2 - width_of_arm / 2 + 0.01)
+            shape.box((side, seat_height + rise, 0), (width_of_arm, width_of_arm, depth))
+            shape.box((side, seat_height + rise / 2, -depth / 2 + width_of_arm), (width_of_arm, rise, width_of_arm))
     return shape
 
 
