@@ -151,7 +151,7 @@ class ReconstructSettings(_Section):
         default="embedded",
         description='Weights bundle: "embedded", a folder or URI, or one of these for each category.',
     )
-    resolution: int = Field(default=64, ge=8, le=1024, description="Cells along each axis of the finest lattice.")
+    resolution: int = Field(default=64, ge=8, le=1024, description="Samples along each axis of the lattice.")
     format: Literal["glb", "obj", "ply", "stl"] = Field(default="glb", description="Format of the mesh files.")
     exact: bool = Field(
         default=False,
@@ -159,7 +159,7 @@ class ReconstructSettings(_Section):
     )
     category: str | None = Field(
         default=None,
-        description="Category of images whose catalog names none; null leaves it to the weights.",
+        description="Category of all images; null takes the catalog's column, else the name of the top folder.",
     )
     limit: int | None = Field(
         default=None, ge=1, description="Take only the first so many images of the catalog; null takes all."

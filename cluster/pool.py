@@ -62,11 +62,15 @@ class Task(Generic[Item]):
 
 @dataclass(frozen=True)
 class Finished(Generic[Item]):
-    """The call returned: its first value, and references to its other values."""
+    """The call returned: its first value, and references to its other values.
+
+    `deaths` is how many were charged to the item of a call that was made alone, before this one finished.
+    """
 
     task: Task[Item]
     value: Any
     refs: tuple[ray.ObjectRef, ...]
+    deaths: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Failed(Generic[Item]):
     items: tuple[Item, ...]
     reason: Literal["killed_worker", "timed_out"]
     message: str
+    deaths: int
 
 
 @dataclass(frozen=True)
@@ -303,7 +308,9 @@ class ActorPool(Generic[Item]):
         if not isinstance(outcome, InputLost):
             call.slot.deaths = call.slot.culprits = 0
             if call.alone:
-                self._deaths.pop(self._key(call.task.items[0]), None)
+                deaths = self._deaths.pop(self._key(call.task.items[0]), 0)
+                if isinstance(outcome, Finished):
+                    outcome = replace(outcome, deaths=deaths)
         self._watch(call.slot)
         return outcome
 
@@ -359,9 +366,9 @@ class ActorPool(Generic[Item]):
         tries = f"{deaths} time" if deaths == 1 else f"{deaths} times"
         if timed_out:
             message = f"It was stopped {tries}, the last time after {self._item_timeout_seconds:g} s."
-            return Failed(task, task.items, "timed_out", message)
+            return Failed(task, task.items, "timed_out", message, deaths)
         message = f"The actor that worked on it was lost {tries}; the last time {death.message}."
-        return Failed(task, task.items, "killed_worker", message)
+        return Failed(task, task.items, "killed_worker", message, deaths)
 
     def _replace(self, slot: _Slot, death: _Death) -> None:
         logger.warning("A %s actor was lost: %s.", self.name, death.message)

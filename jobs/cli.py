@@ -243,8 +243,6 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
 
 def _run(catalog: str, output: str, config: Config) -> "Result":
     from cluster.metrics import DriverMetrics
-
-    from cluster.metrics import DriverMetrics
     from jobs.reconstruct import reconstruct
 
     metrics = DriverMetrics()

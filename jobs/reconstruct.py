@@ -316,11 +316,12 @@ class _Driver:
 
     def _reconstructed(self, outcome: Outcome[Source]) -> None:
         match outcome:
-            case Finished(task, Batch(results, requests), refs):
+            case Finished(task, Batch(results, requests), refs, deaths):
                 self._metrics.store_requests(requests)
                 orders = []
                 for result in results:
                     pending = self._pending[result.item_id]
+                    pending.attempts += deaths
                     if isinstance(result, Failure):
                         self._fail(result.item_id, result.code, result.message, result.reading)
                     else:
@@ -328,8 +329,9 @@ class _Driver:
                         orders.append(Order(result.item_id, pending.source.mesh_uri, result.field))
                 if orders:
                     self._to_mesh.append(Task("mesh", tuple(orders), args=refs))
-            case Failed(_, items, reason, message):
+            case Failed(_, items, reason, message, deaths):
                 for source in items:
+                    self._pending[source.item_id].attempts += deaths - 1
                     self._fail(source.item_id, ErrorCode(reason), message)
             case Raised(task, error):
                 self._isolate(task, error)
@@ -338,15 +340,17 @@ class _Driver:
 
     def _meshed(self, outcome: Outcome[Order]) -> None:
         match outcome:
-            case Finished(_, Shipment(results, requests), _):
+            case Finished(_, Shipment(results, requests), _, deaths):
                 self._metrics.store_requests(requests)
                 for result in results:
+                    self._pending[result.item_id].attempts += deaths
                     if isinstance(result, Failure):
                         self._fail(result.item_id, result.code, result.message)
                     else:
                         self._succeed(result)
-            case Failed(_, items, reason, message):
+            case Failed(_, items, reason, message, deaths):
                 for order in items:
+                    self._pending[order.item_id].attempts += deaths - 1
                     self._fail(order.item_id, ErrorCode(reason), message)
             case Raised(task, error):
                 for order in task.items:

@@ -47,16 +47,12 @@ SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*(~
 KEYS = st.one_of(
     st.text(max_size=60),
     st.text("ab./-_~ é\\", max_size=30),
-    st.lists(st.sampled_from(["a", "b.png", "..", ".", "", "x.glb", "-rf", "c" * 130]), max_size=5).map(
-        "/".join
-    ),
+    st.lists(st.sampled_from(["a", "b.png", "..", ".", "", "x.glb", "-rf", "c" * 130]), max_size=5).map("/".join),
 )
 
 
 @given(st.sets(KEYS, max_size=30))
-@example(
-    {"../../etc/x.png", "a b.png", "é/ü.png", "x" * 900, "a\0b", "\x1b[31m", "", ".", "a//b", "/a", "a/"}
-)
+@example({"../../etc/x.png", "a b.png", "é/ü.png", "x" * 900, "a\0b", "\x1b[31m", "", ".", "a//b", "/a", "a/"})
 @example({"a.glb/b", "a.glb/c", "A.GLB/b", "CON", "\ud800", "~", "a~0123456789abcdef"})
 def test_ids_are_safe_and_never_meet(keys: set[str]) -> None:
     ids = {key: item_id_for(key) for key in keys}
@@ -360,9 +356,7 @@ def test_drivers_that_race_agree_on_every_shard(tmp_path: Path, sizes: tuple[int
         for thread in threads:
             thread.join()
         assert seen[0] == seen[1] == seen[2]
-        assert [item.item_id for shard in seen[0] for item in shard.items] == [
-            f"{i:03d}.png" for i in range(40)
-        ]
+        assert [item.item_id for shard in seen[0] for item in shard.items] == [f"{i:03d}.png" for i in range(40)]
 
 
 def test_a_damaged_work_list_is_named(tmp_path: Path) -> None:
@@ -407,17 +401,13 @@ def test_s3_prefixes_and_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         catalog = open_catalog("s3://bucket/in", stores, category=None, limit=None)
         shards = list(plan(catalog, "s3://bucket/out", stores, 2))
         items = [item for shard in shards for item in shard.items]
-        assert sorted(item.source_uri for item in items) == sorted(
-            f"s3://bucket/in/{name}" for name in names[:5]
-        )
+        assert sorted(item.source_uri for item in items) == sorted(f"s3://bucket/in/{name}" for name in names[:5])
         assert {item.category for item in items} == {"chair", "table"}
         assert all(item.size == 4 and item.etag for item in items)
         assert list(plan(catalog, "s3://bucket/out", stores, 2)) == shards
 
         table = open_catalog("s3://bucket/in/t.csv", stores, category=None, limit=None)
-        assert [item.source_uri for _, item in table.items()] == [
-            f"s3://bucket/in/{name}" for name in names[:5]
-        ]
+        assert [item.source_uri for _, item in table.items()] == [f"s3://bucket/in/{name}" for name in names[:5]]
         assert [item.item_id for _, item in table.items()] == [item_id_for(name) for name in names[:5]]
         assert table.version == client.head_object(Bucket="bucket", Key="in/t.csv")["ETag"].strip('"')
     finally:

@@ -10,7 +10,7 @@ from workers.grid import MAX_RESOLUTION, Lattice
 resolutions = st.integers(8, MAX_RESOLUTION)
 
 
-@settings(deadline=None)  # the first call to torch is slow
+@settings(deadline=None)
 @given(resolutions, st.data())
 def test_keys_and_samples_are_each_other_s_inverse(resolution, data):
     lattice = Lattice(resolution)

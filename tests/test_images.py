@@ -24,9 +24,7 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def png(
-    width: int, height: int, depth: int, colour: int, rows: bytes, extra: tuple[bytes, bytes] = ()
-) -> bytes:
+def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: tuple[bytes, bytes] = ()) -> bytes:
     """A PNG put together by hand, for the kinds that Pillow cannot write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -98,18 +96,14 @@ def test_sixteen_bits_are_scaled_and_a_transparent_sample_is_honoured() -> None:
     def pixels(data: bytes) -> list[list[int]]:
         return decode(data, max_pixels=LIMIT).rgba[0].tolist()
 
-    grey16 = png(
-        2, 1, 16, 0, b"\0" + struct.pack(">HH", 0x8000, 0x80FF), (b"tRNS", struct.pack(">H", 0x80FF))
-    )
+    grey16 = png(2, 1, 16, 0, b"\0" + struct.pack(">HH", 0x8000, 0x80FF), (b"tRNS", struct.pack(">H", 0x80FF)))
     assert pixels(grey16) == [[128, 128, 128, 255], [128, 128, 128, 0]]
     colour16 = struct.pack(">6H", 1000, 2000, 3000, 65535, 32768, 0)
     assert pixels(png(2, 1, 16, 2, b"\0" + colour16, (b"tRNS", colour16[:6]))) == [
         [3, 7, 11, 0],
         [255, 128, 0, 255],
     ]
-    assert pixels(png(1, 1, 16, 6, b"\0" + struct.pack(">4H", 65535, 32768, 0, 0x4000))) == [
-        [255, 128, 0, 64]
-    ]
+    assert pixels(png(1, 1, 16, 6, b"\0" + struct.pack(">4H", 65535, 32768, 0, 0x4000))) == [[255, 128, 0, 64]]
     assert pixels(png(1, 1, 16, 4, b"\0" + struct.pack(">2H", 0x8000, 0x4000))) == [[128, 128, 128, 64]]
     for depth, byte in ((1, 0b10), (2, 0b1100), (4, 0xF0)):
         row = bytes([0, byte << (8 - 2 * depth)])

@@ -15,6 +15,15 @@ from workers.grid import Lattice
 from workers.isosurface import OUTSIDE, coarse_stride, extract
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small tensors lose more than they gain when threads wait for each other on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 class Field:
     """Functions of positions in voxels, one a shape, behind the contract of `extract`, which it checks."""
 

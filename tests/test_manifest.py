@@ -214,9 +214,7 @@ def test_summary_and_reading_of_several_parts(tmp_path: Path) -> None:
     (tmp_path / "manifest" / "notes.txt").write_text("not a part")
     assert manifest.committed(STORES, output) == {2, 10}
     assert manifest.read(STORES, output)["shard"].to_pylist() == [2, 2, 10, 10]
-    assert manifest.summary(STORES, output) == manifest.Summary(
-        2, 4, 2, 2, {"empty_file": 2}, 20_000, 800_000
-    )
+    assert manifest.summary(STORES, output) == manifest.Summary(2, 4, 2, 2, {"empty_file": 2}, 20_000, 800_000)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
