@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
@@ -31,6 +32,24 @@ class Gateway:
     secret_key: str
     configuration: Path
 
+    def sign_in(self, environment: pytest.MonkeyPatch, keys: tuple[str, str] | None = None) -> None:
+        """Put credentials into the environment: the owner's, or another user's `keys`."""
+        access, secret = keys or (self.access_key, self.secret_key)
+        environment.setenv("AWS_ACCESS_KEY_ID", access)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", secret)
+        environment.setenv("AWS_CONFIG_FILE", os.devnull)
+        environment.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+
+    def new_bucket(self) -> str:
+        """An empty bucket of the owner's."""
+        name = f"isofleet-{uuid.uuid4().hex}"
+        client = boto3.client(
+            "s3", endpoint_url=self.endpoint_url, region_name="us-east-1",
+            aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
+        )  # fmt: skip
+        client.create_bucket(Bucket=name)
+        return name
+
     def add_user(self, name: str) -> tuple[str, str]:
         """A user without any permission on what others own: its access and secret keys."""
         made = _run(
@@ -38,6 +57,14 @@ class Gateway:
         )
         keys = json.loads(made)["keys"][0]
         return keys["access_key"], keys["secret_key"]
+
+
+@pytest.fixture(scope="session")
+def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One server for the whole test session."""
+    require()
+    with running(tmp_path_factory.mktemp("radosgw")) as gateway:
+        yield gateway
 
 
 def require() -> None:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from radosgw import radosgw  # noqa: F401
 
 from cluster.config import S3Settings, StoreSettings
 from cluster.errors import RequestError
@@ -51,10 +52,15 @@ class Place:
         return [info.key for info in self.store.list(self.root, after)]
 
 
-@pytest.fixture(params=["folder", "s3"])
-def place(request, tmp_path) -> Place:
+@pytest.fixture(params=["folder", "s3", "radosgw"])
+def place(request, tmp_path, monkeypatch) -> Place:
     if request.param == "folder":
         return Place(str(tmp_path / "root"), LocalStore)
+    if request.param == "radosgw":
+        gateway = request.getfixturevalue("radosgw")
+        gateway.sign_in(monkeypatch)
+        reach = S3Settings(endpoint_url=gateway.endpoint_url, region="us-east-1", max_attempts=3)
+        return Place(f"s3://{gateway.new_bucket()}/root", lambda on_request: S3Store(reach, on_request))
     s3 = request.getfixturevalue("s3")
     return Place(s3.uri("root"), lambda on_request: S3Store(s3.settings, on_request))
 

@@ -90,7 +90,7 @@ def train(
         )
         report(f"autoencoder: validation IoU {score:.3f}")
 
-    latents = _latents(voxel_encoder, training, device)
+    latents = _latents(voxel_encoder, training, device) if schedule.regression_steps else torch.empty(0)
 
     def regression() -> Tensor:
         rows = batches.rows()
