@@ -9,12 +9,10 @@ the catalog.
 
 import logging
 import math
-import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cluster.config import ActorSettings, Config
@@ -227,7 +225,6 @@ class _Driver:
         cluster.require(needs)
         recipe = request.recipe()
         used = {bundle.digest: bundle.uri for bundle in request.weights.values()}
-        cache = str(Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "isofleet" / "weights")
         threads = max(1, int(actors.cpus_per_reconstructor))
 
         def pool(name: str, actor_class: type, arguments: tuple[Any, ...], need: ActorNeed, at_once: int) -> Any:
@@ -247,7 +244,7 @@ class _Driver:
                 on_restart=self._metrics.actor_restarted,
             )
 
-        held = (self._config.store, self._config.images, used, recipe, threads, cache)
+        held = (self._config.store, self._config.images, used, recipe, threads)
         return (
             pool("reconstructor", Reconstructor, held, needs[0], CALLS_AT_ONCE),
             pool("mesher", Mesher, (self._config.store, recipe), needs[1], 1),
@@ -333,6 +330,8 @@ class _Driver:
                 for source in items:
                     self._pending[source.item_id].attempts += deaths - 1
                     self._fail(source.item_id, ErrorCode(reason), message)
+            case Raised(_, RequestError() as error):  # the weights are gone or were replaced: no picture's fault
+                raise RunError(f"{error}") from error
             case Raised(task, error):
                 self._isolate(task, error)
             case InputLost(task):
@@ -449,9 +448,11 @@ def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple
         count = max(1, int(resources["CPU"] * _DECODING_SHARE / max(actors.cpus_per_reconstructor, 0.01)))
     left = resources["CPU"] - count * actors.cpus_per_reconstructor
     meshers = actors.meshers or max(1, int(left / max(actors.cpus_per_mesher, 0.01)))
+    # On a single CPU that the reconstructor has taken, a mesher shares it.
+    cpus = actors.cpus_per_mesher if actors.meshers else min(actors.cpus_per_mesher, max(0.0, left))
     return (
         ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
-        ActorNeed("meshers", meshers, actors.cpus_per_mesher, 0),
+        ActorNeed("meshers", meshers, cpus, 0),
     )
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,10 +20,10 @@ from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
 from workers.grid import Lattice
-from workers.images import decode, key_out, prepare
+from workers.images import Framing, decode, key_out, prepare
 from workers.isosurface import SparseField, extract
 from workers.tally import Request, Tally
-from workers.weights import Bundle, load_cached
+from workers.weights import Bundle, cache_folder, load_cached
 
 CALLS_AT_ONCE = 2  # one on the device, one fetching: more would only hold decoded pictures in memory
 _FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
@@ -104,16 +103,14 @@ class Reconstructor:
         weights: dict[str, str],
         recipe: Recipe,
         threads: int,
-        cache: str,
     ) -> None:
-        """`weights` maps a bundle's digest to its URI; a bundle is loaded when first needed, through the folder
-        `cache` on this node. `threads` is how many cores the decoder may use where there is no GPU."""
+        """`weights` maps a bundle's digest to its URI; a bundle is loaded when first needed. `threads` is how many
+        cores the decoder may use where there is no GPU."""
         self._tally = Tally()
         self._stores = Stores(stores, self._tally)
         self._images = images
         self._weights = weights
         self._recipe = recipe
-        self._cache = Path(cache)
         self._bundles: dict[str, Bundle] = {}
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
@@ -132,9 +129,11 @@ class Reconstructor:
         Whatever is wrong with one picture is its own `Failure`. Raises RequestError when the weights are not
         those that the run began with.
         """
+        bundle = self._bundle(sources[0].weights_digest)
         results: dict[str, Reconstruction | Failure] = {}
         inputs: list[tuple[Source, Reading, np.ndarray]] = []
-        for source, read in zip(sources, self._fetchers.map(self._read, sources), strict=True):
+        readings = self._fetchers.map(lambda source: self._read(source, bundle.config.framing), sources)
+        for source, read in zip(sources, readings, strict=True):
             if isinstance(read, Failure):
                 results[source.item_id] = read
             else:
@@ -142,11 +141,11 @@ class Reconstructor:
         fields: list[SparseField] = []
         if inputs:
             with self._computing:
-                self._compute(inputs, results, fields)
+                self._compute(bundle, inputs, results, fields)
         ordered = tuple(results[source.item_id] for source in sources)
         return Batch(ordered, self._tally.take()), fields
 
-    def _read(self, source: Source) -> tuple[Reading, np.ndarray] | Failure:
+    def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray] | Failure:
         """The network's input float32[128, 128] of one picture."""
         reading = Reading(etag=source.etag)
         try:
@@ -164,18 +163,17 @@ class Reconstructor:
                 )
             picture = decode(found.data, max_pixels=self._images.max_pixels)
             reading = Reading(found.info.etag, found.info.size, picture.width, picture.height, fetch_ms)
-            framing = self._bundle(source.weights_digest).config.framing
             return reading, prepare(key_out(picture), framing, IMAGE_SIZE)
         except Exception as error:
             return _failure(source, error, reading)
 
     def _compute(
         self,
+        bundle: Bundle,
         inputs: list[tuple[Source, Reading, np.ndarray]],
         results: dict[str, Reconstruction | Failure],
         fields: list[SparseField],
     ) -> None:
-        bundle = self._bundle(inputs[0][0].weights_digest)
         started = time.perf_counter()
         images = torch.from_numpy(np.stack([image for _, _, image in inputs])).to(self._device)
         latents = encode(bundle.encoder, images, self._encoder_batch)
@@ -216,7 +214,7 @@ class Reconstructor:
         with self._loading:
             if digest not in self._bundles:
                 uri = self._weights[digest]
-                self._bundles[digest] = load_cached(uri, digest, self._stores, self._cache, device=self._device)
+                self._bundles[digest] = load_cached(uri, digest, self._stores, cache_folder(), device=self._device)
             return self._bundles[digest]
 
 

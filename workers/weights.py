@@ -6,6 +6,7 @@ unpickled here except by `import_state_dict`, which reads tensors only (`weights
 
 import hashlib
 import json
+import os
 import re
 import tempfile
 from dataclasses import dataclass
@@ -106,6 +107,11 @@ def load(uri: str, stores: Stores, *, device: str = "cpu") -> Bundle:
     if strangers := [name for name in tensors if not name.startswith(("encoder.", "decoder."))]:
         raise RequestError(f"weights {uri}: {TENSORS} holds {strangers[0]!r}, which no part of the model has.")
     return Bundle(config, encoder.to(device).eval(), decoder.to(device).eval(), _digest(text, data))
+
+
+def cache_folder() -> Path:
+    """Where this node keeps bundles: `isofleet/weights` in XDG_CACHE_HOME, else in ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "isofleet" / "weights"
 
 
 def load_cached(uri: str, expected: str, stores: Stores, cache: Path, *, device: str) -> Bundle:
