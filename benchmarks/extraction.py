@@ -24,7 +24,7 @@ from workers.isosurface import SparseField, extract
 
 RESOLUTIONS = (32, 64, 128, 256)
 DENSE_UP_TO = 128  # dense 256³ takes a minute a picture on a CPU; its points are known without asking
-CHUNK = 8192
+CHUNK = 1024  # what a CPU actor takes
 
 
 def run() -> list[dict[str, Any]]:

@@ -168,11 +168,11 @@ class ReconstructSettings(_Section):
         default=256, ge=1, le=65536, description="Images to a shard, the unit of commit and resume."
     )
     batch_size: int = Field(default=16, ge=1, le=1024, description="Images encoded together.")
-    chunk_points: int = Field(
-        default=8192,
+    chunk_points: int | None = Field(
+        default=None,
         ge=64,
         le=16_777_216,
-        description="Points given to the decoder at a time; bounds device memory.",
+        description="Points given to the decoder at a time, which bounds device memory; null suits the device.",
     )
     max_failed: int | None = Field(
         default=None,

@@ -205,9 +205,6 @@ def main(arguments: list[str] | None = None) -> None:
     except RunError as error:
         typer.echo(f"isofleet: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("isofleet: stopped; what was committed stays, and the same command resumes it.", err=True)
-        sys.exit(1)
 
 
 def _configuration(path: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Config:
@@ -246,8 +243,11 @@ def _run(catalog: str, output: str, config: Config) -> "Result":
     from jobs.reconstruct import reconstruct
 
     metrics = DriverMetrics()
-    with _served(metrics, config), _progress() as show:
-        return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
+    try:
+        with _served(metrics, config), _progress() as show:
+            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
+    except KeyboardInterrupt:  # caught here, because Typer would end the program without a word
+        raise RunError("stopped; what was committed stays, and the same command resumes it.") from None
 
 
 @contextmanager
@@ -305,7 +305,7 @@ def _print_result(result: "Result", as_json: bool) -> None:
 
 
 def _dry_run(catalog: str, config: Config, as_json: bool) -> None:
-    from cluster.store import Stores
+    from cluster.store import StoreError, Stores
     from jobs.catalog import open_catalog
     from jobs.run import request_for
 
@@ -313,10 +313,13 @@ def _dry_run(catalog: str, config: Config, as_json: bool) -> None:
     request = request_for(catalog, config.reconstruct, stores)
     source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
     images = wrong = size = 0
-    for _, item in source.items():
-        images += 1
-        wrong += item.error_code is not None or request.digest_for(item.category) is None
-        size += item.size or 0
+    try:
+        for _, item in source.items():
+            images += 1
+            wrong += item.error_code is not None or request.digest_for(item.category) is None
+            size += item.size or 0
+    except StoreError as error:
+        raise RequestError(f"the catalog cannot be read: {error}.") from error
     shards = -(-images // request.shard_size)
     if as_json:
         typer.echo(json.dumps({"images": images, "bytes": size, "shards": shards, "unusable_rows": wrong}))

@@ -351,6 +351,8 @@ class _Driver:
                 for order in items:
                     self._pending[order.item_id].attempts += deaths - 1
                     self._fail(order.item_id, ErrorCode(reason), message)
+            case Raised(_, RequestError() as error):  # the store cannot be used from there: no mesh's fault
+                raise RunError(f"{error}") from error
             case Raised(task, error):
                 for order in task.items:
                     self._fail(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
@@ -407,7 +409,8 @@ class _Driver:
         row = Row(
             run_id=self._record.run_id, shard=pending.shard, item_id=pending.item.item_id,
             source_uri=pending.item.source_uri, category=pending.item.category, attempts=pending.attempts,
-            etag=read.etag or pending.item.etag, source_bytes=read.source_bytes or pending.item.size,
+            etag=read.etag or pending.item.etag,
+            source_bytes=pending.item.size if read.source_bytes is None else read.source_bytes,
             width=read.width, height=read.height, fetch_ms=read.fetch_ms,
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip

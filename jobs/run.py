@@ -8,7 +8,7 @@ import json
 import secrets
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class Request(BaseModel):
     exact: bool
     format: str
     batch_size: int
-    chunk_points: int
+    chunk_points: int | None
     weights: dict[str, WeightsUsed]
 
     def digest_for(self, category: str) -> str | None:
@@ -156,7 +156,11 @@ def code_version() -> str:
     for folder in ("cluster", "workers", "jobs"):
         for path in sorted((root / folder).rglob("*.py")):
             total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{version('isofleet')}+{total.hexdigest()[:12]}"
+    try:
+        number = version("isofleet")
+    except PackageNotFoundError:  # a submitted job brings the code to a cluster that has only the libraries
+        number = "0"
+    return f"{number}+{total.hexdigest()[:12]}"
 
 
 def _digests(used: dict[str, WeightsUsed]) -> dict[str, str]:

@@ -9,26 +9,19 @@ The same job without this module, from a checkout:
 
 import asyncio
 import shlex
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from cluster.config import DEFAULT_PATH
 from cluster.errors import RequestError, RunError
 
-# What the packages need at run time; a cluster's image brings the libraries.
-_LEFT_OUT = [
-    ".git",
-    ".venv",
-    "demo-output",
-    "docs",
-    "tests",
-    "benchmarks",
-    "**/__pycache__",
-    "*.egg-info",
-    ".*_cache",
-]
+_PACKAGES = ("cluster", "workers", "jobs")
 
 
 @dataclass(frozen=True)
@@ -40,22 +33,24 @@ class Job:
 
 
 def submit(dashboard: str, catalog: str, output: str, options: list[str]) -> Job:
-    """Submit `reconstruct CATALOG OUTPUT` with further `options`, on the code of this installation.
+    """Submit `reconstruct CATALOG OUTPUT` with further `options`, on the code of this installation and with
+    `./ray_config.yaml`, if there is one. The cluster brings the libraries, and `python` on its head's PATH.
 
     Raises RequestError when no Jobs API answers at `dashboard` or it refuses the job.
     """
     command = ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *options]
-    root = Path(__file__).parent.parent
-    try:
-        client = JobSubmissionClient(dashboard)
-        submission_id = client.submit_job(
-            entrypoint=shlex.join(command),
-            runtime_env={"working_dir": str(root), "excludes": _LEFT_OUT},
-            metadata={"catalog": catalog, "output": output},
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RequestError(f"--dashboard {dashboard}: the job was not accepted ({reason}).") from error
+    with tempfile.TemporaryDirectory(prefix="isofleet-job-") as folder:
+        _copy_code(Path(folder))
+        try:
+            client = JobSubmissionClient(dashboard)
+            submission_id = client.submit_job(
+                entrypoint=shlex.join(command),
+                runtime_env={"working_dir": folder},
+                metadata={"catalog": catalog, "output": output},
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
+            raise RequestError(f"--dashboard {dashboard}: the job was not accepted ({reason}).") from error
     return Job(client, submission_id)
 
 
@@ -72,7 +67,18 @@ def follow(job: Job, on_text: Callable[[str], None]) -> int:
     try:
         asyncio.run(tail())
         status = job.client.get_job_status(job.submission_id)
-    except (ConnectionError, RuntimeError) as error:
+    except (OSError, RuntimeError, aiohttp.ClientError) as error:
         raise RunError(f"lost sight of {job.submission_id}: {error}; it may still be running.") from error
+    if not status.is_terminal():  # the cluster closed the connection in good order, as it does when it stops
+        raise RunError(f"lost sight of {job.submission_id}: its log broke off; it may still be running.")
     on_text(f"job {job.submission_id}: {status.value}\n")
     return 0 if status == JobStatus.SUCCEEDED else 1
+
+
+def _copy_code(folder: Path) -> None:
+    """Only what a job needs: an installation's own folder may hold every library there is."""
+    root = Path(__file__).parent.parent
+    for package in _PACKAGES:
+        shutil.copytree(root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    if DEFAULT_PATH.exists():
+        shutil.copy(DEFAULT_PATH, folder)

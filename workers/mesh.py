@@ -128,7 +128,7 @@ def export(mesh: Mesh, format: Format) -> bytes:
 
 def _march(field: SparseField) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Marching cubes by batches of blocks: vertices in half steps from the padding's corner, int64[V, 3]; faces."""
-    block, local, inside = _blocks(field)
+    block, corner, inside = _blocks(field)
     side = BLOCK + 1
     found, first = np.unique(block, return_index=True)
     origins = np.stack(np.unravel_index(found, (_per_axis(field),) * 3), axis=1) * 2 * BLOCK
@@ -138,7 +138,7 @@ def _march(field: SparseField) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         points = slice(ends[start], ends[stop])
         signs = np.zeros((stop - start, side**3), np.int8)
         place = np.searchsorted(found[start:stop], block[points])
-        signs[place, local[points]] = np.where(inside[points], 1, -1)
+        signs[place, corner[points]] = np.where(inside[points], 1, -1)
         crossed = (signs.min(axis=1) < 0) & (signs.max(axis=1) > 0)
         signs = _fill(signs[crossed].reshape(-1, side, side, side))
         pieces = [mcubes.marching_cubes(piece, 0.0) for piece in signs]
@@ -162,18 +162,21 @@ def _blocks(field: SparseField) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Neighbouring blocks share the corners between them, so that every cell belongs to exactly one.
     """
     per_axis = _per_axis(field)
-    ijk = np.stack(np.unravel_index(field.indices, (field.resolution + 2,) * 3), axis=1)
-    inside = field.values > 0
+    ijk = np.unravel_index(field.indices, (field.resolution + 2,) * 3)
+    block, local = zip(*(np.divmod(index.astype(np.int32), BLOCK) for index in ijk), strict=True)
     parts = []
-    for shared in product((0, 1), repeat=3):
-        block = ijk // BLOCK - shared
-        local = ijk - block * BLOCK
-        mine = ((local <= BLOCK) & (block >= 0) & (block < per_axis)).all(axis=1)
-        number = np.ravel_multi_index(tuple(block[mine].T), (per_axis,) * 3)
-        parts.append((number, np.ravel_multi_index(tuple(local[mine].T), (BLOCK + 1,) * 3), inside[mine]))
-    number, local, inside = (np.concatenate(part) for part in zip(*parts, strict=True))
+    for shared in product((0, 1), repeat=3):  # 1: as the last corner along that axis of the block before
+        mine = np.logical_and.reduce(
+            [(b > 0) & (c == 0) if last else b < per_axis for b, c, last in zip(block, local, shared, strict=True)]
+        )
+        number, corner = np.zeros((2, np.count_nonzero(mine)), np.int32)
+        for b, c, last in zip(block, local, shared, strict=True):
+            number = number * per_axis + (b[mine] - last)
+            corner = corner * (BLOCK + 1) + (c[mine] + BLOCK * last)
+        parts.append((number, corner, field.values[mine] > 0))
+    number, corner, inside = (np.concatenate(part) for part in zip(*parts, strict=True))
     order = np.argsort(number, kind="stable")
-    return number[order], local[order], inside[order]
+    return number[order], corner[order], inside[order]
 
 
 def _fill(signs: np.ndarray) -> np.ndarray:
