@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.config import DEFAULT_PATH
 from cluster.errors import RequestError, RunError
+from cluster.store import canonical
 
 _PACKAGES = ("cluster", "workers", "jobs")
 
@@ -36,8 +38,9 @@ def submit(dashboard: str, catalog: str, output: str, options: list[str]) -> Job
     """Submit `reconstruct CATALOG OUTPUT` with further `options`, on the code of this installation and with
     `./ray_config.yaml`, if there is one. The cluster brings the libraries, and `python` on its head's PATH.
 
-    Raises RequestError when no Jobs API answers at `dashboard` or it refuses the job.
+    Raises RequestError when no Jobs API answers at `dashboard`, or it refuses the token or the job.
     """
+    catalog, output = canonical(catalog), canonical(output)  # the job runs in a folder of its own
     command = ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *options]
     with tempfile.TemporaryDirectory(prefix="isofleet-job-") as folder:
         _copy_code(Path(folder))
@@ -48,6 +51,11 @@ def submit(dashboard: str, catalog: str, output: str, options: list[str]) -> Job
                 runtime_env={"working_dir": folder},
                 metadata={"catalog": catalog, "output": output},
             )
+        except AuthenticationError as error:
+            raise RequestError(
+                f"--dashboard {dashboard}: the cluster does not know this token; set RAY_AUTH_MODE to token and "
+                "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's."
+            ) from error
         except (OSError, RuntimeError, ValueError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
             raise RequestError(f"--dashboard {dashboard}: the job was not accepted ({reason}).") from error
@@ -67,7 +75,7 @@ def follow(job: Job, on_text: Callable[[str], None]) -> int:
     try:
         asyncio.run(tail())
         status = job.client.get_job_status(job.submission_id)
-    except (OSError, RuntimeError, aiohttp.ClientError) as error:
+    except (OSError, RuntimeError, RayError, aiohttp.ClientError) as error:
         raise RunError(f"lost sight of {job.submission_id}: {error}; it may still be running.") from error
     if not status.is_terminal():  # the cluster closed the connection in good order, as it does when it stops
         raise RunError(f"lost sight of {job.submission_id}: its log broke off; it may still be running.")

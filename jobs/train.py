@@ -42,6 +42,7 @@ class Plan(BaseModel):
     objects: int = Field(default=5000, ge=2, lt=HELD_OUT)
     views: int = Field(default=4, ge=1)
     validation_objects: int = Field(default=256, ge=1)
+    threshold: float = Field(default=0.5, gt=0, lt=1, description="occupancy at the surface; below 0.5 thin parts hold")
     half: bool = Field(default=False, description="store the bundle in float16")
     schedule: core.Schedule = core.Schedule()
 
@@ -92,6 +93,7 @@ def train(bundle: Path, plan_path: Path | None, report: Callable[[str], None]) -
         decoder_width=plan.decoder_width,
         encoder_width=plan.encoder_width,
         framing=plan.framing,
+        threshold=plan.threshold,
         categories=plan.categories,
         provenance={
             "plan": plan.model_dump(mode="json"),

@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: an S3 server and a fresh bucket on it.
+"""Fixtures that several test files share: a Ray, an S3 server and a fresh bucket on it, pictures and weights.
 
 The server is moto's, in this process. Set ISOFLEET_TEST_S3 to the address of another one, and the AWS_
 variables to its credentials, to run the same tests against that.
@@ -6,16 +6,40 @@ variables to its credentials, to run the same tests against that.
 
 import logging
 import os
+import shutil
+import struct
 import threading
 import uuid
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import numpy as np
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+from PIL import Image
+from ray_fixtures import ray_session  # noqa: F401
 
 from cluster.config import S3Settings
+
+if TYPE_CHECKING:
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import Result
+
+# Below `broken` in the catalog, and what is wrong with each.
+BROKEN = {
+    "empty.png": "empty_file",
+    "truncated.png": "corrupt_image",
+    "text.png": "not_an_image",
+    "transparent.png": "nothing_visible",
+    "huge.png": "too_many_pixels",
+}
+# The last has 219 of the 255 bytes that a file name may have.
+ODD = ("two words & more.png", "Stühle ☕ 椅子.png", f"{'n' * 215}.png")
 
 
 @dataclass(frozen=True)
@@ -33,26 +57,43 @@ class S3:
         return f"s3://{self.bucket}/{key}"
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The server's address; the environment has credentials for it, also for processes started from here."""
+@dataclass(frozen=True)
+class Run:
+    """A run that ended: its output folder, and what it said of itself."""
+
+    output: Path
+    result: "Result"
+    metrics: "DriverMetrics"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Credentials for the S3 server and a cache of our own, there before any process is started from here."""
     with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         environment.setenv("AWS_CONFIG_FILE", os.devnull)
         environment.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
         environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        if os.environ.get("ISOFLEET_TEST_S3"):
-            yield os.environ["ISOFLEET_TEST_S3"]
-            return
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-nobody")
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        server.start()
-        _make_conditional_puts_atomic(server)
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-        server.stop()
+        if not os.environ.get("ISOFLEET_TEST_S3"):
+            environment.setenv("AWS_ACCESS_KEY_ID", "test")
+            environment.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-of-nobody")
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The server's address; the environment has credentials for it, also for processes started from here."""
+    if os.environ.get("ISOFLEET_TEST_S3"):
+        yield os.environ["ISOFLEET_TEST_S3"]
+        return
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    _make_conditional_puts_atomic(server)
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 def _make_conditional_puts_atomic(server: ThreadedMotoServer) -> None:
@@ -82,3 +123,82 @@ def s3(s3_server: str, s3_client) -> Iterator[S3]:
         for found in page.get("Contents", ()):
             s3_client.delete_object(Bucket=bucket, Key=found["Key"])
     s3_client.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """32 small pictures of made-up objects, `<category>/<number>.png`: eight of each of four categories."""
+    from jobs.training.collection import draw, random_camera
+    from jobs.training.procedural import CATEGORIES, sample
+
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in range(32):
+        category = sorted(CATEGORIES)[number % 4]
+        chance = np.random.default_rng(number)
+        picture = draw(sample(category, number), random_camera(chance), chance, size=64)
+        path = folder / category / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture.rgba).save(path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the embedded weights as a folder."""
+    return Path(shutil.copytree(files("workers.pretrained") / "embedded", tmp_path_factory.mktemp("weights") / "one"))
+
+
+@pytest.fixture(scope="session")
+def small(bundle: Path) -> dict[str, Any]:
+    """Settings of runs that cost little: coarse meshes, small shards, one actor of each kind, no metrics port."""
+    return {
+        "reconstruct.weights": str(bundle),
+        "reconstruct.resolution": 16,
+        "reconstruct.chunk_points": 1024,
+        "reconstruct.batch_size": 4,
+        "reconstruct.shard_size": 4,
+        "reconstruct.max_failed_percent": 50.0,
+        "actors.reconstructors": 1,
+        "actors.meshers": 1,
+        "metrics.enabled": False,
+    }
+
+
+@pytest.fixture(scope="session")
+def catalog(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 files: the pictures, three with awkward names beside the chairs, and five below `broken` that are none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    folder = shutil.copytree(pictures, tmp_path_factory.mktemp("catalog") / "photos")
+    chairs = sorted((folder / "chair").iterdir())
+    for chair, name in zip(chairs, ODD, strict=False):
+        shutil.copy(chair, chair.with_name(name))
+    broken = folder / "broken"
+    broken.mkdir()
+    (broken / "empty.png").touch()
+    whole = chairs[0].read_bytes()
+    (broken / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (broken / "text.png").write_text("no picture at all\n" * 20)
+    Image.new("RGBA", (64, 64)).save(broken / "transparent.png")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 6, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    (broken / "huge.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b""))
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(
+    catalog: Path,
+    small: dict[str, Any],
+    ray_session: None,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
+    """The catalog converted with nothing in the way: what other runs are compared with. Only to be read."""
+    from cluster.config import load
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import reconstruct
+
+    output, metrics = tmp_path_factory.mktemp("undisturbed") / "meshes", DriverMetrics()
+    return Run(output, reconstruct(str(catalog), str(output), load(None, {}, small), metrics=metrics), metrics)
