@@ -83,7 +83,9 @@ def train(bundle: Path, plan_path: Path | None, report: Callable[[str], None]) -
         Encoder(plan.latent_size, plan.encoder_width),
         Decoder(plan.family, plan.latent_size, plan.decoder_width),
     )
-    scores = core.train(model, training, validation, plan.schedule, device=device, report=report)
+    scores = core.train(
+        model, training, validation, plan.schedule, device=device, report=report, threshold=plan.threshold
+    )
     metrics = {_readable(name, categories): round(score, 4) for name, score in scores.items()}
     report(", ".join(f"{name} {score:.3f}" for name, score in metrics.items()))
     config = weights.BundleConfig(

@@ -59,8 +59,9 @@ def train(
     *,
     device: str,
     report: Report,
+    threshold: float = 0.5,
 ) -> dict[str, float]:
-    """Trains `model` in place and returns its validation metrics: see `validate`.
+    """Trains `model` in place and returns its validation metrics at an occupancy `threshold`: see `validate`.
 
     Deterministic for a seed, a device and a number of threads. `report` receives a line of progress now and then.
     """
@@ -103,11 +104,11 @@ def train(
         return batches.loss(decoder, encoder(batches.views(rows)), rows)
 
     _run("joint", schedule.joint_steps, schedule.joint_rate, [encoder, decoder], joint, device, report)
-    return validate(model, validation, device)
+    return validate(model, validation, device, threshold)
 
 
-def validate(model: Model, collection: Collection, device: str) -> dict[str, float]:
-    """Mean IoU over the collection's first views: `iou` of all, and `iou/<index>` of each category.
+def validate(model: Model, collection: Collection, device: str, threshold: float = 0.5) -> dict[str, float]:
+    """Mean IoU of the collection's first views at an occupancy `threshold`: `iou` of all, `iou/<index>` of a category.
 
     Over the points of the collection that were drawn uniformly and near the surface alike, so it is a harder
     measure than volumetric IoU on a lattice.
@@ -118,7 +119,7 @@ def validate(model: Model, collection: Collection, device: str) -> dict[str, flo
     def predicted(rows: Tensor) -> Tensor:
         return model.encoder(_images(collection.views[rows, view[rows]], device))
 
-    scores = _iou(model.decoder, collection, predicted, device)
+    scores = _iou(model.decoder, collection, predicted, device, threshold)
     metrics = {"iou": float(scores.mean())}
     for category in collection.categories.unique().tolist():
         metrics[f"iou/{category}"] = float(scores[collection.categories == category].mean())
@@ -217,13 +218,19 @@ def _latents(voxel_encoder: VoxelEncoder, collection: Collection, device: str) -
 
 
 @torch.inference_mode()
-def _iou(decoder: Decoder, collection: Collection, latents_of: Callable[[Tensor], Tensor], device: str) -> Tensor:
+def _iou(
+    decoder: Decoder,
+    collection: Collection,
+    latents_of: Callable[[Tensor], Tensor],
+    device: str,
+    threshold: float = 0.5,
+) -> Tensor:
     """float32[count]: intersection over union of predicted and true labels over each object's points."""
     decoder.eval()
     scores = []
     for rows in torch.arange(len(collection)).split(32):
         points, inside = collection.labelled_points(rows, POINTS, 0)
-        predicted = (decoder(points.to(device), latents_of(rows)).float() > decoder.level(0.5)).cpu()
+        predicted = (decoder(points.to(device), latents_of(rows)).float() > decoder.level(threshold)).cpu()
         both, either = (predicted & (inside > 0)).sum(1), (predicted | (inside > 0)).sum(1)
         scores.append(both / either.clamp_min(1))
     return torch.cat(scores)
