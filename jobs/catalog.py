@@ -35,6 +35,7 @@ _NOT_TEXT = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # the surrogates stand for
 
 # With the mesh's suffix, a component stays below the 255 bytes of a file name and a key below S3's 1,024.
 _MAX_ID, _MAX_COMPONENT, _MAX_READABLE = 400, 120, 80
+_HIDDEN = re.compile(r"\.(?!\.?$)")  # but "." and "..", which S3 keys may hold, hide nothing
 _COMPONENT = re.compile(rf"\w[\w.-]{{0,{_MAX_COMPONENT - 1}}}", re.ASCII)
 _MESH_SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 # What `item_id_for` and the ids of bad rows look like; shards that hold anything else are refused.
@@ -258,7 +259,7 @@ class _Listing(Catalog):
         for info in listing:
             path = PurePosixPath(info.key)
             # macOS puts a hidden `._name.png` beside `name.png` on foreign disks: an image by name only.
-            if path.suffix.lower() not in EXTENSIONS or any(part.startswith(".") for part in path.parts):
+            if path.suffix.lower() not in EXTENSIONS or any(_HIDDEN.match(part) for part in path.parts):
                 continue
             top = info.key.partition("/")[0] if "/" in info.key else DEFAULT_CATEGORY
             item_id, category = item_id_for(info.key), _category_for(self._category or top)

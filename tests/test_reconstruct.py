@@ -19,7 +19,7 @@ from typing import Any
 
 import boto3
 import numpy as np
-import psutil  # Ray brings it
+import psutil  # Ray brings it, and puts it on the path when `conftest` imports it
 import pytest
 import torch
 from conftest import BROKEN, ODD, S3, Run
@@ -44,7 +44,6 @@ from workers.reconstructor import Failure, Recipe, Reconstruction, Reconstructor
 
 STORES = Stores(StoreSettings())
 TIMES = {"fetch_ms", "encode_ms", "decode_ms", "mesh_ms", "upload_ms"}
-SENTENCE = re.compile(r"[A-Z0-9].*[.]|[a-z].*")
 
 
 def rows_of(output: Path | str, stores: Stores = STORES) -> dict[str, dict[str, Any]]:
@@ -88,7 +87,7 @@ def test_a_hostile_folder_gives_one_row_for_each_file(undisturbed: Run, catalog:
         assert row["category"] == name.partition("/")[0]
         if bad:
             assert row["error_code"] == BROKEN[name.removeprefix("broken/")]
-            assert SENTENCE.fullmatch(row["error_message"])
+            assert re.fullmatch(r"\w.{10,}", row["error_message"])  # one line
             assert "Traceback" not in row["error_message"]
         else:
             mesh = Path(row["mesh_uri"]).read_bytes()
