@@ -70,17 +70,19 @@ def test_the_shipped_bundle_is_small() -> None:
 
 
 def test_one_bundle_serves_every_resolution(shipped) -> None:
-    """Boxes agree within a cell of the coarser lattice, volumes within a few percent."""
+    """Boxes agree within a cell of the coarser lattice. Volumes converge: what is thinner than a cell, such as an
+    airplane's wing at 64³, is partly lost on the coarser one."""
     bundle, latents = shipped
     reports = {}
-    for resolution in (32, 64, 128):
+    for resolution in (64, 128, 256):
         lattice = Lattice(resolution)
         field = LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, 1024)
         reports[resolution] = [mesh.check(mesh.build(one)) for one in extract(field, lattice, len(latents))]
     for coarse, middle, fine in zip(*reports.values(), strict=True):
         assert all(report.watertight and report.volume > 0 for report in (coarse, middle, fine))
-        assert np.abs(np.subtract(middle.bounds, fine.bounds)).max() < 1 / 64
+        assert np.abs(np.subtract(middle.bounds, fine.bounds)).max() < 1 / 128
         assert abs(middle.volume / fine.volume - 1) < 0.03
+        assert abs(coarse.volume / fine.volume - 1) < 0.1
 
 
 def test_the_default_agrees_with_dense_evaluation(shipped) -> None:
@@ -97,4 +99,4 @@ def test_the_default_agrees_with_dense_evaluation(shipped) -> None:
         assert len(needed) <= 0.001 * len(dense.indices)
         _, mine, theirs = np.intersect1d(one.indices, dense.indices, return_indices=True)
         assert np.array_equal(one.values[mine], dense.values[theirs])
-        assert one.points_evaluated < dense.points_evaluated / 10
+        assert one.points_evaluated < dense.points_evaluated / 5
