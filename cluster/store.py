@@ -14,6 +14,7 @@ import stat
 import threading
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -206,15 +207,15 @@ class _Traffic:
     sent: int = 0
 
 
-class _Observed:
+class _Observed(ABC):
     """Where both stores tell the observer of a request and turn a library's error into a StoreError."""
 
     def __init__(self, on_request: Observer | None = None) -> None:
         self._on_request = on_request
 
+    @abstractmethod
     def _translate(self, error: Exception, uri: str) -> StoreError | None:
         """What a library's error means; None for a fault of ours."""
-        raise NotImplementedError
 
     @contextmanager
     def _request(self, operation: str, uri: str) -> Iterator[_Traffic]:

@@ -12,6 +12,7 @@ import json
 import re
 import sqlite3
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields
 from os.path import splitext
@@ -78,7 +79,7 @@ class Shard:
     version: str | None
 
 
-class Catalog:
+class Catalog(ABC):
     """A stream of items that can be resumed. `uri` is absolute."""
 
     def __init__(self, uri: str, stores: Stores, category: str | None, limit: int | None) -> None:
@@ -106,11 +107,13 @@ class Catalog:
         if count == 0:
             raise RequestError(self._nothing())
 
+    @abstractmethod
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
-        raise NotImplementedError
+        """Keys and items strictly after a position."""
 
+    @abstractmethod
     def _nothing(self) -> str:
-        raise NotImplementedError
+        """The sentence for a catalog without images."""
 
 
 def open_catalog(uri: str, stores: Stores, *, category: str | None, limit: int | None) -> Catalog:

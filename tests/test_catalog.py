@@ -286,6 +286,9 @@ class Counting(Catalog):
         super().__init__(str(folder), STORES, None, None)
         self._real, self.read = catalog_of(folder), 0
 
+    def _nothing(self) -> str:
+        return self._real._nothing()
+
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         for position, item in self._real.items(after):
             self.read += 1
