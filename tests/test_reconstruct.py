@@ -31,7 +31,8 @@ from cluster.errors import RequestError
 from cluster.metrics import DriverMetrics
 from cluster.store import Stores
 from jobs import cli, manifest
-from jobs.reconstruct import Progress, Result, reconstruct
+from jobs.driver import Progress
+from jobs.reconstruct import Result, reconstruct
 from workers import weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
@@ -325,7 +326,7 @@ def test_a_killed_driver_is_resumed_where_it_stood(
     output = tmp_path / "meshes"
     command = ["reconstruct", str(catalog), str(output), "--json"]
     command += [f"--set={key}={json.dumps(value)}" for key, value in small.items()]
-    driver = subprocess.Popen([sys.executable, "-m", "jobs.cli", *command], cwd=Path(cli.__file__).parents[1])
+    driver = subprocess.Popen([sys.executable, "-m", "jobs.cli", *command], cwd=Path(cli.__file__).parents[2])
     try:
         deadline = time.monotonic() + 240
         while len(list(output.glob("manifest/*.parquet"))) < 2:

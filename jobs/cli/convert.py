@@ -1,0 +1,156 @@
+"""The commands that convert pictures: `reconstruct` and `demo`.
+
+Works on: their options and results. Knows nothing about how anything is done.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.config import Config
+from cluster.errors import RequestError, RunError
+from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration
+from jobs.cli.progress import progress
+
+if TYPE_CHECKING:
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import Result
+
+
+def reconstruct(
+    catalog: Annotated[str, typer.Argument(help="Folder or s3:// prefix of images, or a .parquet or .csv file.")],
+    output: Annotated[str, typer.Argument(help="Folder or s3:// prefix to write to; give it again to resume.")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Bundle (folder, s3:// prefix or 'embedded'), or CATEGORY=BUNDLE, repeated."),
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="Samples along each axis, 8 to 1024.")] = None,
+    format: Annotated[str | None, typer.Option(help="Mesh format: glb, obj, ply or stl.")] = None,
+    exact: Annotated[bool | None, typer.Option("--exact/--fast", help="Evaluate every sample.")] = None,
+    category: Annotated[str | None, typer.Option(help="Category of all images.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many images.")] = None,
+    max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Check the request and count the images; convert none.")] = False,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Convert every image of CATALOG into a mesh under OUTPUT, with one manifest row for each.
+
+    isofleet reconstruct photos/ meshes/ --resolution 128
+
+    isofleet reconstruct s3://shop/photos s3://shop/meshes --address auto
+    """
+    options = {
+        "reconstruct.weights": _weights(weights),
+        "reconstruct.resolution": resolution,
+        "reconstruct.format": format,
+        "reconstruct.exact": exact,
+        "reconstruct.category": category,
+        "reconstruct.limit": limit,
+        "reconstruct.max_failed_percent": max_failed_percent,
+        "ray.address": address,
+    }
+    chosen = configuration(config, settings, options)
+    if dry_run:
+        _dry_run(catalog, chosen, as_json)
+        return
+    result = _run(catalog, output, chosen)
+    _print_result(result, as_json)
+    raise typer.Exit(0 if result.within_budget else 1)
+
+
+def demo(
+    output: Annotated[str, typer.Argument(help="Folder to write to.")] = "demo-output",
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """Run the real job on the embedded pictures with the embedded weights, on this machine."""
+    from jobs.demo import demo
+
+    chosen = configuration(config, None, {"ray.address": "local"})
+    result = demo.run(output, lambda catalog: _run(catalog, output, chosen))
+    _print_result(result, as_json)
+    typer.echo(f"Look at {demo.sheet(output)}: each picture beside its mesh.", err=as_json)
+    raise typer.Exit(0 if result.within_budget else 1)
+
+
+def _weights(given: list[str] | None) -> str | dict[str, str] | None:
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    by_category = {}
+    for one in given:
+        category, equals, bundle = one.partition("=")
+        if not equals or not category or not bundle:
+            raise RequestError(f"--weights {one}: with several bundles write CATEGORY=BUNDLE for each.")
+        by_category[category] = bundle
+    return by_category
+
+
+def _run(catalog: str, output: str, config: Config) -> "Result":
+    from cluster.metrics import DriverMetrics
+    from jobs.reconstruct import reconstruct
+
+    metrics = DriverMetrics()
+    try:
+        with _served(metrics, config), progress() as show:
+            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
+    except KeyboardInterrupt:  # caught here, because Typer would end the program without a word
+        raise RunError("stopped; what was committed stays, and the same command resumes it.") from None
+
+
+@contextmanager
+def _served(metrics: "DriverMetrics", config: Config) -> Iterator[None]:
+    if not config.metrics.enabled:
+        yield
+        return
+    with metrics.serve(config.metrics.host, config.metrics.port) as url:
+        typer.echo(f"metrics: {url}", err=True)
+        yield
+
+
+def _print_result(result: "Result", as_json: bool) -> None:
+    rate = result.images / result.seconds if result.seconds else 0.0
+    resumed = f", {result.shards_resumed} of them from an earlier start" if result.shards_resumed else ""
+    lines = [
+        f"{result.ok} meshes and {result.failed} failures from {result.images} images "
+        f"in {result.seconds:.1f} s ({rate:.1f} images/s), {result.shards} shards{resumed}",
+        *(f"  {count:6d} {code}" for code, count in result.errors.items()),
+        f"manifest: {result.output.rstrip('/')}/manifest/",
+    ]
+    if not result.within_budget:
+        lines.append("The error budget is exceeded: see the manifest's error_code and error_message.")
+    for line in lines:
+        typer.echo(line, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+
+
+def _dry_run(catalog: str, config: Config, as_json: bool) -> None:
+    from cluster.store import StoreError, Stores
+    from jobs.catalog import open_catalog
+    from jobs.run import request_for
+
+    stores = Stores(config.store)
+    request = request_for(catalog, config.reconstruct, stores)
+    source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
+    images = wrong = size = 0
+    try:
+        for _, item in source.items():
+            images += 1
+            wrong += item.error_code is not None or request.digest_for(item.category) is None
+            size += item.size or 0
+    except StoreError as error:
+        raise RequestError(f"the catalog cannot be read: {error}.") from error
+    shards = -(-images // request.shard_size)
+    if as_json:
+        typer.echo(json.dumps({"images": images, "bytes": size, "shards": shards, "unusable_rows": wrong}))
+    else:
+        typer.echo(f"{images} images ({size} bytes known) in {shards} shards; {wrong} rows cannot be used.")

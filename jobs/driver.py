@@ -1,0 +1,362 @@
+"""The driver's loop: shards of items in, committed rows out.
+
+Works on: shards of items, two pools of actors and the rows that come back. Knows nothing about how a surface is
+found, or how an actor is restarted. The driver holds the open shards and nothing else: memory does not grow with
+the catalog.
+
+    catalog → shards → Reconstructor (picture → sparse field) → Mesher (field → mesh in the store) → rows → commit
+"""
+
+import logging
+import math
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.config import ActorSettings, Config
+from cluster.errors import RequestError, RunError
+from cluster.metrics import DriverMetrics
+from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
+from cluster.session import ActorNeed, Session
+from cluster.store import Stores, canonical, join
+from jobs import manifest, run
+from jobs.catalog import Item, Shard
+from jobs.manifest import Row
+from workers.failure import ErrorCode
+from workers.mesher import Meshed, Mesher, Order, Shipment
+from workers.reconstructor import (
+    CALLS_AT_ONCE,
+    Batch,
+    Failure,
+    Reading,
+    Reconstruction,
+    Reconstructor,
+    Source,
+)
+
+logger = logging.getLogger(__name__)
+
+_LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
+_DECODING_SHARE = 0.75  # of a cluster's CPUs without a GPU; measured at 64³: decoding takes longer than meshing
+_WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress bar shows. `images` is None while the catalog is still being listed."""
+
+    done: int
+    failed: int
+    images: int | None
+    in_flight: int
+
+
+@dataclass
+class _OpenShard:
+    shard: Shard
+    rows: dict[str, Row] = field(default_factory=dict)
+
+
+@dataclass
+class _Pending:
+    """An image that has no row yet."""
+
+    item: Item
+    shard: int
+    source: Source
+    attempts: int = 0
+    reconstruction: Reconstruction | None = None
+
+
+class Driver:
+    """One run's loop. Each image is in exactly one place: waiting, with a pool, or in its shard's rows."""
+
+    def __init__(
+        self,
+        config: Config,
+        output: str,
+        record: run.RunRecord,
+        stores: Stores,
+        metrics: DriverMetrics,
+        cluster: Session,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._config = config
+        self._output = canonical(output)
+        self._record = record
+        self._stores = stores
+        self._metrics = metrics
+        self._on_progress = on_progress
+        self._open: dict[int, _OpenShard] = {}
+        self._pending: dict[str, _Pending] = {}
+        self._waiting: dict[str, deque[Source]] = defaultdict(deque)  # by weights: a batch shares them
+        self._to_mesh: deque[Task[Order]] = deque()
+        self._suspended: deque[Task[Source]] = deque()  # to be tried again one by one
+        self._planned = False
+        self._done: Counter[str] = Counter()
+        self._reconstructors, self._meshers = self._pools(cluster)
+
+    def drive(self, first: Shard, shards: Iterator[Shard]) -> None:
+        """Run until every shard is committed."""
+        try:
+            self._admit(first)
+            while True:
+                self._feed(shards)
+                if not self._open and self._planned:
+                    break
+                for pool, outcome in wait([self._reconstructors, self._meshers], _WAIT_SECONDS):
+                    if pool is self._reconstructors:
+                        self._reconstructed(outcome)
+                    else:
+                        self._meshed(outcome)
+                self._report()
+            self._report()
+        finally:
+            self._reconstructors.close()
+            self._meshers.close()
+            self._metrics.in_flight(0)
+
+    def _pools(self, cluster: Session) -> tuple[ActorPool[Source], ActorPool[Order]]:
+        """The actors, once the cluster is known to have room for them."""
+        actors, request = self._config.actors, self._record.request
+        needs = _actor_needs(actors, cluster.resources())
+        cluster.require(needs)
+        recipe = request.recipe()
+        used = {bundle.digest: bundle.uri for bundle in request.weights.values()}
+        threads = max(1, int(actors.cpus_per_reconstructor))
+
+        def pool(name: str, actor_class: type, arguments: tuple[Any, ...], need: ActorNeed, at_once: int) -> Any:
+            return ActorPool(
+                name,
+                actor_class,
+                arguments,
+                need.count,
+                cpus=need.cpus,
+                gpus=need.gpus,
+                concurrency=at_once,
+                queue_depth=actors.queue_depth,
+                max_deaths_per_item=actors.max_deaths_per_item,
+                max_consecutive_deaths=actors.max_consecutive_deaths,
+                item_timeout_seconds=self._config.reconstruct.item_timeout_seconds,
+                key=_item_id,
+                on_restart=self._metrics.actor_restarted,
+            )
+
+        held = (self._config.store, self._config.images, used, recipe, threads)
+        return (
+            pool("reconstructor", Reconstructor, held, needs[0], CALLS_AT_ONCE),
+            pool("mesher", Mesher, (self._config.store, recipe), needs[1], 1),
+        )
+
+    # --- from the catalog to the pools
+
+    def _admit(self, shard: Shard) -> None:
+        """Take a shard's items into the run; those that are wrong from the start get their rows at once."""
+        self._open[shard.index] = _OpenShard(shard)
+        request = self._record.request
+        for item in shard.items:
+            digest = request.digest_for(item.category)
+            mesh_uri = join(self._output, "meshes", item.category, f"{item.item_id}.{request.format}")
+            source = Source(item.item_id, item.source_uri, item.etag, digest or "", mesh_uri)
+            self._pending[item.item_id] = _Pending(item, shard.index, source)
+            if item.error_code:
+                self._fail(item.item_id, ErrorCode(item.error_code), item.error_message or "")
+            elif digest is None:
+                known = ", ".join(sorted(request.weights))
+                message = f"There are no weights for the category {item.category!r}; there are for {known}."
+                self._fail(item.item_id, ErrorCode.UNKNOWN_CATEGORY, message)
+            else:
+                self._waiting[digest].append(source)
+        if not shard.items:
+            self._commit(shard.index)
+
+    def _feed(self, shards: Iterator[Shard]) -> None:
+        """Keep the pools full, opening a shard only when what is open cannot do so."""
+        while self._to_mesh and self._meshers.free:
+            self._meshers.submit(self._to_mesh.popleft())
+        # Fields wait in the object store: no more of them than the meshers will take soon.
+        while self._reconstructors.free and len(self._to_mesh) <= self._meshers.alive:
+            if self._suspended:
+                self._submit(self._suspended.popleft())
+                continue
+            while not self._planned and sum(map(len, self._waiting.values())) < self._look_ahead():
+                shard = next(shards, None)
+                if shard is None:
+                    self._planned = True
+                else:
+                    self._admit(shard)
+            batch = self._next_batch()
+            if not batch:
+                return
+            self._submit(Task("reconstruct", batch, num_returns=2))
+
+    def _look_ahead(self) -> int:
+        return self._config.reconstruct.batch_size * CALLS_AT_ONCE * max(1, self._reconstructors.alive)
+
+    def _next_batch(self) -> tuple[Source, ...]:
+        """Sources of one bundle: a full batch, or near the end of the catalog an even share for each actor."""
+        if not any(self._waiting.values()):
+            return ()
+        queue = max(self._waiting.values(), key=len)
+        share = math.ceil(len(queue) / max(1, self._reconstructors.alive))
+        size = min(self._config.reconstruct.batch_size, share if self._planned else len(queue))
+        return tuple(queue.popleft() for _ in range(size))
+
+    def _submit(self, task: Task[Source]) -> None:
+        for source in task.items:
+            self._pending[source.item_id].attempts += 1
+        self._reconstructors.submit(task)
+
+    # --- from the pools to the rows
+
+    def _reconstructed(self, outcome: Outcome[Source]) -> None:
+        match outcome:
+            case Finished(task, Batch(results, requests), refs, deaths):
+                self._metrics.store_requests(requests)
+                orders = []
+                for result in results:
+                    pending = self._pending[result.item_id]
+                    pending.attempts += deaths
+                    if isinstance(result, Failure):
+                        self._fail(result.item_id, result.code, result.message, result.reading)
+                    else:
+                        pending.reconstruction = result
+                        orders.append(Order(result.item_id, pending.source.mesh_uri, result.field))
+                if orders:
+                    self._to_mesh.append(Task("mesh", tuple(orders), args=refs))
+            case Failed(_, items, reason, message, deaths):
+                for source in items:
+                    self._pending[source.item_id].attempts += deaths - 1
+                    self._fail(source.item_id, ErrorCode(reason), message)
+            case Raised(_, RequestError() as error):  # the weights are gone or were replaced: no picture's fault
+                raise RunError(f"{error}") from error
+            case Raised(task, error):
+                self._isolate(task, error)
+            case InputLost(task):
+                raise RunError("a reconstructor lost an input, though its calls have none")  # pragma: no cover
+
+    def _meshed(self, outcome: Outcome[Order]) -> None:
+        match outcome:
+            case Finished(_, Shipment(results, requests), _, deaths):
+                self._metrics.store_requests(requests)
+                for result in results:
+                    self._pending[result.item_id].attempts += deaths
+                    if isinstance(result, Failure):
+                        self._fail(result.item_id, result.code, result.message)
+                    else:
+                        self._succeed(result)
+            case Failed(_, items, reason, message, deaths):
+                for order in items:
+                    self._pending[order.item_id].attempts += deaths - 1
+                    self._fail(order.item_id, ErrorCode(reason), message)
+            case Raised(_, RequestError() as error):  # the store cannot be used from there: no mesh's fault
+                raise RunError(f"{error}") from error
+            case Raised(task, error):
+                for order in task.items:
+                    self._fail(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            case InputLost(task):
+                for order in task.items:  # the node that held the field is gone: make it again
+                    pending = self._pending[order.item_id]
+                    pending.reconstruction = None
+                    if pending.attempts >= _LOST_INPUT_TRIES:
+                        message = f"Its field was lost with its node {pending.attempts} times."
+                        self._fail(order.item_id, ErrorCode.KILLED_WORKER, message)
+                    else:
+                        self._waiting[pending.source.weights_digest].append(pending.source)
+
+    def _isolate(self, task: Task[Source], error: Exception) -> None:
+        """A call that raised, which actors do not do for one picture's sake: find out whose fault it was."""
+        if len(task.items) > 1:
+            self._suspended.extend(Task(task.method, (source,), num_returns=2) for source in task.items)
+        else:
+            source = task.items[0]
+            self._fail(source.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+    def _fail(self, item_id: str, code: ErrorCode, message: str, reading: Reading | None = None) -> None:
+        pending = self._pending[item_id]
+        made = pending.reconstruction
+        read = reading or (made.reading if made else Reading())
+        self._finish(pending, read, status="failed", error_code=code.value, error_message=message)
+
+    def _succeed(self, meshed: Meshed) -> None:
+        pending = self._pending[meshed.item_id]
+        made = pending.reconstruction
+        assert made is not None
+        request, report = self._record.request, meshed.report
+        self._finish(
+            pending, made.reading, status="ok",
+            mesh_uri=pending.source.mesh_uri, mesh_bytes=meshed.mesh_bytes, mesh_sha256=meshed.mesh_sha256,
+            format=request.format, vertices=report.vertices, faces=report.faces, watertight=report.watertight,
+            volume=report.volume, bounds=report.bounds, euler_number=report.euler_number,
+            resolution=request.resolution, mesh_ms=meshed.mesh_ms, upload_ms=meshed.upload_ms,
+        )  # fmt: skip
+        for stage in ("mesh", "upload"):
+            self._metrics.stage(stage, getattr(meshed, f"{stage}_ms") / 1000)
+
+    def _finish(self, pending: _Pending, read: Reading, **columns: Any) -> None:
+        """Give an image its one row, and commit its shard if it was the last."""
+        made = pending.reconstruction
+        if made:
+            columns |= {"latent": made.latent, "points_evaluated": made.points_evaluated}
+            columns |= {"encode_ms": made.encode_ms, "decode_ms": made.decode_ms}
+            self._metrics.stage("encode", made.encode_ms / 1000)
+            self._metrics.stage("decode", made.decode_ms / 1000)
+            self._metrics.points(made.points_evaluated)
+        if read.fetch_ms is not None:
+            self._metrics.stage("fetch", read.fetch_ms / 1000)
+        row = Row(
+            run_id=self._record.run_id, shard=pending.shard, item_id=pending.item.item_id,
+            source_uri=pending.item.source_uri, category=pending.item.category, attempts=pending.attempts,
+            etag=read.etag or pending.item.etag,
+            source_bytes=pending.item.size if read.source_bytes is None else read.source_bytes,
+            width=read.width, height=read.height, fetch_ms=read.fetch_ms,
+            weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
+        )  # fmt: skip
+        self._done[row.status] += 1
+        shard = self._open[pending.shard]
+        shard.rows[row.item_id] = row
+        del self._pending[row.item_id]
+        if len(shard.rows) == len(shard.shard.items):
+            self._commit(pending.shard)
+
+    def _commit(self, index: int) -> None:
+        shard = self._open.pop(index)
+        rows = list(shard.rows.values())
+        if manifest.write_part(self._stores, self._output, shard.shard, rows):
+            for row in rows:
+                self._metrics.image(row.status)
+            self._metrics.shard_committed()
+        else:
+            logger.warning("Shard %d was committed by another driver; its rows stand.", index)
+
+    def _report(self) -> None:
+        self._metrics.in_flight(len(self._pending))
+        done = self._done.total()
+        images = done + len(self._pending) if self._planned else None
+        self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))
+
+
+def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple[ActorNeed, ActorNeed]:
+    """How many reconstructors and meshers: as configured, else as many as the cluster's resources hold."""
+    gpus = actors.gpus_per_reconstructor
+    if gpus is None:
+        gpus = 1.0 if resources["GPU"] >= 1 else 0.0
+    if actors.reconstructors:
+        count = actors.reconstructors
+    elif gpus:
+        count = max(1, int(resources["GPU"] / gpus))
+    else:
+        count = max(1, int(resources["CPU"] * _DECODING_SHARE / max(actors.cpus_per_reconstructor, 0.01)))
+    left = resources["CPU"] - count * actors.cpus_per_reconstructor
+    meshers = actors.meshers or max(1, int(left / max(actors.cpus_per_mesher, 0.01)))
+    # On a single CPU that the reconstructor has taken, a mesher shares it.
+    cpus = actors.cpus_per_mesher if actors.meshers else min(actors.cpus_per_mesher, max(0.0, left))
+    return (
+        ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
+        ActorNeed("meshers", meshers, cpus, 0),
+    )
+
+
+def _item_id(work: Source | Order) -> str:
+    return work.item_id
