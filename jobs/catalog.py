@@ -187,6 +187,22 @@ def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int) -> Iter
             store.put(index_uri, totals, if_absent=True, content_type="application/json")
 
 
+def frozen(stores: Stores, output: str) -> Iterator[Shard]:
+    """The shards frozen so far, in order; the last one is `final` once the whole catalog is.
+
+    Raises RunError for a shard that is damaged, StoreError.
+    """
+    folder = join(canonical(output), "catalog")
+    store = stores.open(folder)
+    for index in itertools.count():
+        shard = _read_shard(store, join(folder, f"shard-{index:05d}.parquet"), index)
+        if shard is None:
+            return
+        yield shard
+        if shard.final:
+            return
+
+
 def _cut(catalog: Catalog, after: Position | None, first: int, size: int) -> Iterator[Shard]:
     """Unwritten shards from a position on; at least one, because the catalog may have shrunk since."""
     rows = catalog.items(after)

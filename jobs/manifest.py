@@ -128,7 +128,7 @@ def write_part(stores: Stores, output: str, shard: Shard, rows: Sequence[Row]) -
         raise ValueError(f"shard {shard.index} has {len(order)} items, but {len(rows)} rows or other ids")
     records = [_record(by_id[item_id]) for item_id in order]
     data = parquet.to_bytes(pa.Table.from_pylist(records, schema=SCHEMA))
-    uri = _part_uri(output, shard.index)
+    uri = part_uri(output, shard.index)
     try:
         stores.open(uri).put(uri, data, if_absent=True)
     except AlreadyExists:
@@ -145,7 +145,7 @@ def committed(stores: Stores, output: str) -> set[int]:
 
 def read_part(stores: Stores, output: str, shard_index: int) -> pa.Table:
     """One shard's rows, with `SCHEMA`. Raises RunError for a damaged part, StoreError (NotFound) for none."""
-    uri = _part_uri(output, shard_index)
+    uri = part_uri(output, shard_index)
     return parquet.from_bytes(stores.open(uri).get(uri).data, SCHEMA, uri)
 
 
@@ -231,7 +231,8 @@ def _folder(output: str) -> str:
     return join(canonical(output), "manifest")
 
 
-def _part_uri(output: str, shard_index: int) -> str:
+def part_uri(output: str, shard_index: int) -> str:
+    """Where the rows of a shard lie, once it is committed."""
     return join(_folder(output), f"shard-{shard_index:05d}.parquet")
 
 

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, operate
+from jobs.cli import bundles, convert, operate, outputs
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command("reconstruct")(convert.reconstruct)
 app.command("demo")(convert.demo)
 app.command("submit")(operate.submit)
+app.command("verify")(outputs.verify)
 app.command("train")(bundles.train)
 
 weights_app = typer.Typer(help="Look at and make weights bundles.", no_args_is_help=True, rich_markup_mode=None)
