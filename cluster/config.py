@@ -164,6 +164,10 @@ class ReconstructSettings(_Section):
     limit: int | None = Field(
         default=None, ge=1, description="Take only the first so many images of the catalog; null takes all."
     )
+    previous: list[str] = Field(
+        default=[],
+        description="Earlier outputs: of images that are as they were there, the rows and meshes are carried forward.",
+    )
     shard_size: int = Field(
         default=256, ge=1, le=65536, description="Images to a shard, the unit of commit and resume."
     )
@@ -345,6 +349,7 @@ def _expected(schema: Mapping[str, Any]) -> str:
         "null": "null",
         "string": "text (in quotes if it looks like a number)",
         "object": "a mapping of text to text",
+        "array": "a list of texts",
     }
     low, high = schema.get("minimum"), schema.get("maximum")
     above = schema.get("exclusiveMinimum")

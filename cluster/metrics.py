@@ -53,6 +53,11 @@ class DriverMetrics:
         self._in_flight = Gauge(
             "isofleet_images_in_flight", "Images taken up that have no row yet.", registry=self.registry
         )
+        self._vanished = Gauge(
+            "isofleet_images_vanished",
+            "Images of the previous outputs that are no longer in the catalog.",
+            registry=self.registry,
+        )
         self._shards = Counter(
             "isofleet_shards_committed_total", "Shards committed by this driver.", registry=self.registry
         )
@@ -74,13 +79,13 @@ class DriverMetrics:
             registry=self.registry,
         )
         # Present from the start at 0: a rate over a series that appears with its first event misses that event.
-        for outcome in ("ok", "failed"):
+        for outcome in ("ok", "failed", "carried"):
             self._images.labels(outcome)
         for direction in ("received", "sent"):
             self._bytes.labels(direction)
 
     def image(self, outcome: str) -> None:
-        """A row was committed: `ok` or `failed`."""
+        """A row was committed: `ok`, `failed`, or `carried` from an earlier output, which is not counted as `ok`."""
         self._images.labels(outcome).inc()
 
     def stage(self, stage: str, seconds: float) -> None:
@@ -94,6 +99,10 @@ class DriverMetrics:
     def in_flight(self, images: int) -> None:
         """So many images have been taken up and have no row yet."""
         self._in_flight.set(images)
+
+    def vanished(self, images: int) -> None:
+        """So many images of the previous outputs are no longer in the catalog."""
+        self._vanished.set(images)
 
     def shard_committed(self) -> None:
         """This driver committed a shard."""

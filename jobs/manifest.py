@@ -21,6 +21,7 @@ from jobs.catalog import Shard
 from workers.failure import ErrorCode
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
+_LATER = ("carried_from",)  # columns that parts of earlier versions lack
 _PART = re.compile(r"shard-(\d{5,})\.parquet")
 
 
@@ -54,7 +55,8 @@ class Row:
     error_code: str | None = _maybe(pa.string(), "why it failed: one of the codes below")
     error_message: str | None = _maybe(pa.string(), "the same as a sentence, at most 500 characters")
     attempts: int = _always(pa.int32(), "how often the image was tried; 0 if its catalog row was wrong")
-    mesh_uri: str | None = _maybe(pa.string(), "where the mesh lies")
+    carried_from: str | None = _maybe(pa.string(), "the run that made the mesh, if it was not this one")
+    mesh_uri: str | None = _maybe(pa.string(), "where the mesh lies; a carried row's below an earlier output")
     mesh_bytes: int | None = _maybe(pa.int64(), "size of the mesh file", "B")
     mesh_sha256: str | None = _maybe(pa.string(), "SHA-256 of the mesh file, hexadecimal")
     format: str | None = _maybe(pa.string(), "`glb`, `obj`, `ply` or `stl`")
@@ -74,7 +76,7 @@ class Row:
         _floats(), "the image's latent vector: search, deduplicate or re-mesh with it, without the image"
     )
     weights_digest: str | None = _maybe(pa.string(), "SHA-256 of the weights' bundle, hexadecimal")
-    code_version: str = _always(pa.string(), "version of isofleet")
+    code_version: str = _always(pa.string(), "version of isofleet that made the mesh, or failed to")
     fetch_ms: float | None = _maybe(pa.float32(), "reading the image from the store", "ms")
     encode_ms: float | None = _maybe(pa.float32(), "image to latent: its share of the batch", "ms")
     decode_ms: float | None = _maybe(pa.float32(), "latent to field", "ms")
@@ -85,7 +87,7 @@ class Row:
         if self.status == "ok":
             agrees = self.error_code is None and self.mesh_uri is not None
         else:
-            agrees = self.error_code in set(ErrorCode) and self.mesh_uri is None
+            agrees = self.error_code in set(ErrorCode) and self.mesh_uri is None and self.carried_from is None
         if not agrees:
             raise ValueError(f"row {self.item_id} is {self.status} with error {self.error_code}, mesh {self.mesh_uri}")
 
@@ -105,12 +107,16 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts over the committed parts of a manifest; `errors` has the failed rows by code."""
+    """Counts over the committed parts of a manifest; `errors` has the failed rows by code.
+
+    `carried` rows are `ok` too. Bytes and points are those of the rows that the run computed itself.
+    """
 
     shards: int
     images: int
     ok: int
     failed: int
+    carried: int
     errors: dict[str, int]
     mesh_bytes: int
     points_evaluated: int
@@ -146,7 +152,7 @@ def committed(stores: Stores, output: str) -> set[int]:
 def read_part(stores: Stores, output: str, shard_index: int) -> pa.Table:
     """One shard's rows, with `SCHEMA`. Raises RunError for a damaged part, StoreError (NotFound) for none."""
     uri = part_uri(output, shard_index)
-    return parquet.from_bytes(stores.open(uri).get(uri).data, SCHEMA, uri)
+    return parquet.from_bytes(stores.open(uri).get(uri).data, SCHEMA, uri, later=_LATER)
 
 
 def parts(stores: Stores, output: str) -> Iterator[pa.Table]:
@@ -162,11 +168,13 @@ def read(stores: Stores, output: str) -> pa.Table:
 
 def summary(stores: Stores, output: str) -> Summary:
     """Counts over the committed parts, in constant memory. Raises as `read_part` does."""
-    shards, outcomes, errors, mesh_bytes, points = 0, Counter[str](), Counter[str](), 0, 0
+    shards, outcomes, errors, carried, mesh_bytes, points = 0, Counter[str](), Counter[str](), 0, 0, 0
     for table in parts(stores, output):
         shards += 1
         outcomes.update(table["status"].to_pylist())
         errors.update(table["error_code"].drop_null().to_pylist())
+        carried += len(table) - table["carried_from"].null_count
+        table = table.filter(pc.is_null(table["carried_from"]))
         mesh_bytes += pc.sum(table["mesh_bytes"], min_count=0).as_py()
         points += pc.sum(table["points_evaluated"], min_count=0).as_py()
     return Summary(
@@ -174,6 +182,7 @@ def summary(stores: Stores, output: str) -> Summary:
         outcomes.total(),
         outcomes["ok"],
         outcomes["failed"],
+        carried,
         dict(sorted(errors.items())),
         mesh_bytes,
         points,

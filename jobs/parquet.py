@@ -3,6 +3,8 @@
 Works on: pyarrow tables with a fixed schema. Knows nothing about what the columns mean.
 """
 
+from collections.abc import Collection, Sequence
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,19 +18,29 @@ def to_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def from_bytes(data: bytes, schema: pa.Schema, uri: str) -> pa.Table:
-    """The table in a Parquet file that this project wrote.
+def from_bytes(
+    data: bytes, schema: pa.Schema, uri: str, *, columns: Sequence[str] | None = None, later: Collection[str] = ()
+) -> pa.Table:
+    """The table in a Parquet file that this project wrote, or some of its `columns`.
 
-    The table keeps the file's own schema metadata. Raises RunError, naming `uri`, for anything that is not
-    Parquet, that is damaged, or that has other columns than `schema`.
+    `later` names columns that files of earlier versions lack: there they are null. The table keeps the file's own
+    schema metadata. Raises RunError, naming `uri`, for anything that is not Parquet, that is damaged, or that has
+    other columns than `schema`.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data))
+        stored = set(file.schema_arrow.names)
+        table = file.read(columns if columns is None else [name for name in columns if name in stored])
         table.validate(full=True)  # offsets and UTF-8, which reading alone does not check
-        expected = table.schema.equals(schema)
+        expected = file.schema_arrow.equals(
+            pa.schema([field for field in schema if field.name in stored or field.name not in later])
+        )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: a column's name
         reason = str(error).partition("\n")[0]
         raise RunError(f"{uri} is not a readable Parquet file ({reason}); delete it and run again") from error
     if not expected:
         raise RunError(f"{uri} has other columns than this version of isofleet writes; choose another OUTPUT")
+    for index, name in enumerate(schema.names if columns is None else columns):
+        if name not in stored:
+            table = table.add_column(index, schema.field(name), pa.nulls(len(table), schema.field(name).type))
     return table

@@ -35,6 +35,7 @@ COLUMNS = [
     "error_code",
     "error_message",
     "attempts",
+    "carried_from",
     "mesh_uri",
     "mesh_bytes",
     "mesh_sha256",
@@ -189,6 +190,7 @@ def test_a_shard_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
         {"status": "ok", "error_code": "empty_file"},
         {"status": "ok", "mesh_uri": None},
         {"status": "failed"},
+        {"status": "failed", "error_code": "empty_file", "mesh_uri": None, "carried_from": "run-0"},
         {"status": "failed", "error_code": "no_such_code", "mesh_uri": None},
     ):
         with pytest.raises(ValueError, match="row a is"):
@@ -207,14 +209,15 @@ def test_messages_are_short_and_printable(tmp_path: Path) -> None:
 def test_summary_and_reading_of_several_parts(tmp_path: Path) -> None:
     output = str(tmp_path)
     assert manifest.read(STORES, output).num_rows == 0
-    assert manifest.summary(STORES, output) == manifest.Summary(0, 0, 0, 0, {}, 0, 0)
+    assert manifest.summary(STORES, output) == manifest.Summary(0, 0, 0, 0, 0, {}, 0, 0)
     for index in (10, 2):
-        shard = shard_of("a", "b", index=index)
-        manifest.write_part(STORES, output, shard, [good("a", index), bad("b", index)])
+        shard = shard_of("a", "b", "c", index=index)
+        rows = [good("a", index), bad("b", index), replace(good("c", index), carried_from="run-0")]
+        manifest.write_part(STORES, output, shard, rows)
     (tmp_path / "manifest" / "notes.txt").write_text("not a part")
     assert manifest.committed(STORES, output) == {2, 10}
-    assert manifest.read(STORES, output)["shard"].to_pylist() == [2, 2, 10, 10]
-    assert manifest.summary(STORES, output) == manifest.Summary(2, 4, 2, 2, {"empty_file": 2}, 20_000, 800_000)
+    assert manifest.read(STORES, output)["shard"].to_pylist() == [2] * 3 + [10] * 3
+    assert manifest.summary(STORES, output) == manifest.Summary(2, 6, 4, 2, 2, {"empty_file": 2}, 20_000, 800_000)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
@@ -228,6 +231,18 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         with pytest.raises(RunError, match="shard-00000"):
             manifest.read_part(STORES, output, 0)
     pq.write_table(pa.table({"item_id": ["a"]}), path)
+    with pytest.raises(RunError, match="other columns"):
+        manifest.read_part(STORES, output, 0)
+
+
+def test_a_part_of_an_earlier_version_has_nothing_carried(tmp_path: Path) -> None:
+    output, path = str(tmp_path), tmp_path / "manifest" / "shard-00000.parquet"
+    manifest.write_part(STORES, output, shard_of("a", "b"), [good("a"), bad("b")])
+    now = manifest.read_part(STORES, output, 0)
+    pq.write_table(pq.read_table(path).drop_columns("carried_from"), path)
+    assert manifest.read_part(STORES, output, 0).equals(now)
+    assert manifest.summary(STORES, output).carried == 0
+    pq.write_table(pq.read_table(path).drop_columns("etag"), path)
     with pytest.raises(RunError, match="other columns"):
         manifest.read_part(STORES, output, 0)
 

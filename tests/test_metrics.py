@@ -35,8 +35,9 @@ def test_a_run_as_prometheus_sees_it(tmp_path):
         assert before["isofleet_images_total", "ok"] == before["isofleet_images_total", "failed"] == 0
         assert before["isofleet_last_success_timestamp_seconds",] == 0
         metrics.in_flight(3)
-        for outcome in ("ok", "ok", "failed"):
+        for outcome in ("ok", "ok", "failed", "carried"):
             metrics.image(outcome)
+        metrics.vanished(4)
         metrics.stage("decode", 0.004)
         metrics.stage("decode", 90.0)
         metrics.points(5000)
@@ -51,7 +52,8 @@ def test_a_run_as_prometheus_sees_it(tmp_path):
         after = scrape(url)
     assert after["isofleet_images_in_flight",] == 3
     assert after["isofleet_images_total", "ok"] == 2
-    assert after["isofleet_images_total", "failed"] == 1
+    assert after["isofleet_images_total", "failed"] == after["isofleet_images_total", "carried"] == 1
+    assert after["isofleet_images_vanished",] == 4
     assert after["isofleet_stage_seconds_count", "decode"] == 2
     assert after["isofleet_stage_seconds_sum", "decode"] == pytest.approx(90.004)
     assert after["isofleet_stage_seconds_bucket", "0.005", "decode"] == 1
@@ -76,6 +78,7 @@ def test_the_series_are_those_of_the_design():
         "isofleet_stage_seconds": "histogram",
         "isofleet_decoder_points": "counter",
         "isofleet_images_in_flight": "gauge",
+        "isofleet_images_vanished": "gauge",
         "isofleet_shards_committed": "counter",
         "isofleet_actor_restarts": "counter",
         "isofleet_store_requests": "counter",
