@@ -189,6 +189,12 @@ class ReconstructSettings(_Section):
         le=100,
         description="The run fails when more than this percentage of its images has failed; null sets no such bound.",
     )
+    budget_sample: int = Field(
+        default=1000,
+        ge=1,
+        description="A run stops early when more than max_failed_percent of the images so far, and at least "
+        "this many, have failed.",
+    )
     item_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest time that one attempt at one image may take, in seconds."
     )

@@ -20,7 +20,7 @@ from cluster.metrics import DriverMetrics
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
 from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
-from jobs import manifest, run
+from jobs import budget, manifest, run
 from jobs.catalog import Item, Shard
 from jobs.manifest import Row
 from workers.failure import ErrorCode
@@ -95,6 +95,7 @@ class Driver:
         self._suspended: deque[Task[Source]] = deque()  # to be tried again one by one
         self._planned = False
         self._done: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
         self._reconstructors, self._meshers = self._pools(cluster)
 
     def drive(self, first: Shard, shards: Iterator[Shard]) -> None:
@@ -111,6 +112,12 @@ class Driver:
                     else:
                         self._meshed(outcome)
                 self._report()
+                if why := budget.hopeless(self._config.reconstruct, self._done["failed"], self._done.total()):
+                    most, count = self._errors.most_common(1)[0]
+                    raise RunError(
+                        f"the error budget is exceeded: {why}; the most frequent code is {most} ({count}). What was "
+                        "committed stays: mend the cause or raise the bound, and the same command goes on"
+                    )
             self._report()
         finally:
             self._reconstructors.close()
@@ -314,6 +321,8 @@ class Driver:
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip
         self._done[row.status] += 1
+        if row.error_code is not None:
+            self._errors[row.error_code] += 1
         shard = self._open[pending.shard]
         shard.rows[row.item_id] = row
         del self._pending[row.item_id]

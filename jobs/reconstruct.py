@@ -13,7 +13,7 @@ from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
 from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
-from jobs import manifest, run
+from jobs import budget, manifest, run
 from jobs.catalog import open_catalog, plan
 from jobs.driver import Driver, Progress
 
@@ -82,11 +82,7 @@ def _conclude(
     metrics: DriverMetrics,
 ) -> Result:
     totals = manifest.summary(stores, output)
-    settings = config.reconstruct
-    percent = 100 * totals.failed / max(totals.images, 1)
-    within = (settings.max_failed is None or totals.failed <= settings.max_failed) and (
-        settings.max_failed_percent is None or percent <= settings.max_failed_percent
-    )
+    within = budget.exceeded(config.reconstruct, totals.failed, totals.images) is None
     result = Result(
         run_id=record.run_id,
         output=canonical(output),

@@ -1,0 +1,25 @@
+"""The error budget: how many images may fail before a run has failed, and when that is plain before its end.
+
+Works on: counts of rows. Knows nothing about why an image failed.
+"""
+
+from cluster.config import ReconstructSettings
+
+
+def exceeded(settings: ReconstructSettings, failed: int, images: int) -> str | None:
+    """Which bound `failed` of all `images` are over, as half a sentence; None within the budget."""
+    share = f"{failed} of {images} images failed"
+    if settings.max_failed is not None and failed > settings.max_failed:
+        return f"{share}, and reconstruct.max_failed is {settings.max_failed}"
+    percent = 100 * failed / max(images, 1)
+    if settings.max_failed_percent is not None and percent > settings.max_failed_percent:
+        return f"{share} ({percent:.3g} %), and reconstruct.max_failed_percent is {settings.max_failed_percent:g}"
+    return None
+
+
+def hopeless(settings: ReconstructSettings, failed: int, so_far: int) -> str | None:
+    """The same in the middle of a run: an absolute bound counts at once, a share only over a minimum sample, since
+    a catalog's first folder may be its worst."""
+    if so_far < settings.budget_sample:
+        settings = settings.model_copy(update={"max_failed_percent": None})
+    return exceeded(settings, failed, so_far)
