@@ -5,23 +5,27 @@ Works on: rows and `OUTPUT/manifest/`. Knows nothing about how a mesh came to be
 come from it.
 """
 
+import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from cluster.store import AlreadyExists, Stores, canonical, join
+from cluster.errors import RunError
+from cluster.store import AlreadyExists, ObjectInfo, Stores, canonical, join
 from jobs import parquet
 from jobs.catalog import Shard
 from workers.failure import ErrorCode
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
 _LATER = ("carried_from",)  # columns that parts of earlier versions lack
+_COUNTS_KEY = b"isofleet.part"  # in a part's key-value metadata: its Counts, as JSON
+_READERS = 16  # requests for the ends of parts at once: small ones, which wait for the store and not for a CPU
 _PART = re.compile(r"shard-(\d{5,})\.parquet")
 
 
@@ -106,20 +110,34 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """Counts over the committed parts of a manifest; `errors` has the failed rows by code.
+class Counts:
+    """How many rows there are of each kind; `errors` has the failed ones by code.
 
     `carried` rows are `ok` too. Bytes and points are those of the rows that the run computed itself.
     """
 
-    shards: int
-    images: int
-    ok: int
-    failed: int
-    carried: int
-    errors: dict[str, int]
-    mesh_bytes: int
-    points_evaluated: int
+    images: int = 0
+    ok: int = 0
+    failed: int = 0
+    carried: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    mesh_bytes: int = 0
+    points_evaluated: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        errors = Counter(self.errors) + Counter(other.errors)
+        sums = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
+        return Counts(errors=dict(sorted(errors.items())), **sums)
+
+
+_NUMBERS = [column.name for column in fields(Counts) if column.name != "errors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary(Counts):
+    """Counts over all the committed parts."""
+
+    shards: int = 0
 
 
 def write_part(stores: Stores, output: str, shard: Shard, rows: Sequence[Row]) -> bool:
@@ -133,7 +151,8 @@ def write_part(stores: Stores, output: str, shard: Shard, rows: Sequence[Row]) -
     if len(rows) != len(order) or by_id.keys() != set(order):
         raise ValueError(f"shard {shard.index} has {len(order)} items, but {len(rows)} rows or other ids")
     records = [_record(by_id[item_id]) for item_id in order]
-    data = parquet.to_bytes(pa.Table.from_pylist(records, schema=SCHEMA))
+    schema = SCHEMA.with_metadata({_COUNTS_KEY: json.dumps(asdict(_count(rows))).encode()})
+    data = parquet.to_bytes(pa.Table.from_pylist(records, schema=schema))
     uri = part_uri(output, shard.index)
     try:
         stores.open(uri).put(uri, data, if_absent=True)
@@ -166,27 +185,37 @@ def read(stores: Stores, output: str) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *parts(stores, output)])
 
 
+def counted(stores: Stores, output: str) -> Iterator[tuple[ObjectInfo, Counts]]:
+    """The committed parts by shard, what the store says of each and what it counts, without reading any rows.
+
+    One ranged request a part, several at once. Raises RunError for a damaged part, StoreError.
+    """
+    folder = _folder(output)
+    store = stores.open(folder)
+
+    def read(uri: str) -> tuple[ObjectInfo, Counts]:
+        info, notes = parquet.notes(store, uri)
+        try:
+            return info, Counts(**json.loads(notes[_COUNTS_KEY]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{uri} does not say what it counts; delete it and run again") from error
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        ahead: deque[Future[tuple[ObjectInfo, Counts]]] = deque()
+        for index in sorted(committed(stores, output)):
+            if len(ahead) >= 2 * _READERS:  # so that memory does not grow with the manifest
+                yield ahead.popleft().result()
+            ahead.append(readers.submit(read, part_uri(output, index)))
+        while ahead:
+            yield ahead.popleft().result()
+
+
 def summary(stores: Stores, output: str) -> Summary:
-    """Counts over the committed parts, in constant memory. Raises as `read_part` does."""
-    shards, outcomes, errors, carried, mesh_bytes, points = 0, Counter[str](), Counter[str](), 0, 0, 0
-    for table in parts(stores, output):
-        shards += 1
-        outcomes.update(table["status"].to_pylist())
-        errors.update(table["error_code"].drop_null().to_pylist())
-        carried += len(table) - table["carried_from"].null_count
-        table = table.filter(pc.is_null(table["carried_from"]))
-        mesh_bytes += pc.sum(table["mesh_bytes"], min_count=0).as_py()
-        points += pc.sum(table["points_evaluated"], min_count=0).as_py()
-    return Summary(
-        shards,
-        outcomes.total(),
-        outcomes["ok"],
-        outcomes["failed"],
-        carried,
-        dict(sorted(errors.items())),
-        mesh_bytes,
-        points,
-    )
+    """Counts over the committed parts, in constant memory. Raises as `counted` does."""
+    shards, total = 0, Counts()
+    for _, counts in counted(stores, output):
+        shards, total = shards + 1, total + counts
+    return Summary(shards=shards, **asdict(total))
 
 
 _MANUAL = """# The manifest
@@ -200,7 +229,9 @@ exactly one row, whatever happened to it. pandas, Polars and DuckDB read the fol
 SELECT error_code, count(*) FROM 'OUTPUT/manifest/*.parquet' WHERE status = 'failed' GROUP BY ALL;
 ```
 
-A shard's file appears at once and whole. From then on the shard is done: resuming the run skips it.
+A shard's file appears at once and whole. From then on the shard is done: resuming the run skips it. What its rows
+add up to stands in the file's key-value metadata as `isofleet.part`, so that progress can be read without them:
+JSON with `images`, `ok`, `failed`, `carried`, `errors` (by code), `mesh_bytes` and `points_evaluated`.
 The meanings below are also in each file's field metadata (`description`, `unit`).
 
 ## Columns
@@ -234,6 +265,21 @@ def _record(row: Row) -> dict[str, Any]:
         printable = "".join(letter if letter.isprintable() else " " for letter in row.error_message)
         row = replace(row, error_message=printable[:_MAX_MESSAGE])
     return {column.name: getattr(row, column.name) for column in fields(Row)}
+
+
+def _count(rows: Sequence[Row]) -> Counts:
+    outcomes = Counter(row.status for row in rows)
+    errors = Counter(row.error_code for row in rows if row.error_code is not None)
+    computed = [row for row in rows if row.carried_from is None]
+    return Counts(
+        images=len(rows),
+        ok=outcomes["ok"],
+        failed=outcomes["failed"],
+        carried=len(rows) - len(computed),
+        errors=dict(sorted(errors.items())),
+        mesh_bytes=sum(row.mesh_bytes or 0 for row in computed),
+        points_evaluated=sum(row.points_evaluated or 0 for row in computed),
+    )
 
 
 def _folder(output: str) -> str:

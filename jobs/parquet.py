@@ -1,14 +1,20 @@
 """Small Parquet tables as bytes, because stores take and give bytes.
 
-Works on: pyarrow tables with a fixed schema. Knows nothing about what the columns mean.
+Works on: pyarrow tables with a fixed schema, and the ends of their files. Knows nothing about what the columns mean.
 """
 
+import struct
 from collections.abc import Collection, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cluster.errors import RunError
+from cluster.store import ObjectInfo, ObjectStore
+
+# Our footers have some 11 KiB, of which the columns' descriptions are the most: one request fetches one whole.
+_TAIL = 32 * 1024
+_END = struct.Struct("<I4s")  # the footer's length and "PAR1" (Apache Parquet, "File Format")
 
 
 def to_bytes(table: pa.Table) -> bytes:
@@ -44,3 +50,20 @@ def from_bytes(
         if name not in stored:
             table = table.add_column(index, schema.field(name), pa.nulls(len(table), schema.field(name).type))
     return table
+
+
+def notes(store: ObjectStore, uri: str) -> tuple[ObjectInfo, dict[bytes, bytes]]:
+    """A Parquet file's key-value metadata, read from its end without its rows, and what the store says of it.
+
+    Raises RunError, naming `uri`, where the end is not that of a Parquet file; StoreError.
+    """
+    tail = store.get_tail(uri, _TAIL)
+    try:
+        needed = _END.size + _END.unpack(tail.data[-_END.size :])[0]
+        if len(tail.data) < needed <= tail.info.size:
+            tail = store.get_tail(uri, needed)
+        metadata = pq.read_metadata(pa.BufferReader(tail.data)).metadata
+    except (struct.error, pa.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise RunError(f"{uri} is not a readable Parquet file ({reason}); delete it and run again") from error
+    return tail.info, metadata or {}

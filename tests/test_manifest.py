@@ -1,10 +1,13 @@
 """Manifest parts in real folders: what is committed, what it holds, and what the manual says of it."""
 
 import math
+import random
 import threading
+from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
@@ -209,7 +212,7 @@ def test_messages_are_short_and_printable(tmp_path: Path) -> None:
 def test_summary_and_reading_of_several_parts(tmp_path: Path) -> None:
     output = str(tmp_path)
     assert manifest.read(STORES, output).num_rows == 0
-    assert manifest.summary(STORES, output) == manifest.Summary(0, 0, 0, 0, 0, {}, 0, 0)
+    assert manifest.summary(STORES, output) == manifest.Summary()
     for index in (10, 2):
         shard = shard_of("a", "b", "c", index=index)
         rows = [good("a", index), bad("b", index), replace(good("c", index), carried_from="run-0")]
@@ -217,7 +220,41 @@ def test_summary_and_reading_of_several_parts(tmp_path: Path) -> None:
     (tmp_path / "manifest" / "notes.txt").write_text("not a part")
     assert manifest.committed(STORES, output) == {2, 10}
     assert manifest.read(STORES, output)["shard"].to_pylist() == [2] * 3 + [10] * 3
-    assert manifest.summary(STORES, output) == manifest.Summary(2, 6, 4, 2, 2, {"empty_file": 2}, 20_000, 800_000)
+    assert manifest.summary(STORES, output) == manifest.Summary(
+        shards=2, images=6, ok=4, failed=2, carried=2, errors={"empty_file": 2}, mesh_bytes=20_000,
+        points_evaluated=800_000,
+    )  # fmt: skip
+
+
+def test_a_summary_reads_no_rows_and_agrees_with_them(tmp_path: Path) -> None:
+    output, chance, numbers = str(tmp_path), random.Random(7), np.random.default_rng(7)
+    for index in range(70):  # more than are asked for at once
+        ids = [f"{index}-{number}" for number in range(chance.randint(1, 6))]
+        rows = [(good if chance.random() < 0.6 else bad)(item_id, index) for item_id in ids]
+        rows = [replace(row, latent=numbers.random(8192).tolist()) for row in rows]
+        manifest.write_part(STORES, output, shard_of(*ids, index=index), rows)
+    requests: list[tuple[str, str, int, int]] = []
+    counts = manifest.summary(Stores(StoreSettings(), lambda *request: requests.append(request)), output)
+    rows = manifest.read(STORES, output).to_pylist()
+    failed = [row["error_code"] for row in rows if row["status"] == "failed"]
+    assert counts == manifest.Summary(
+        shards=70, images=len(rows), ok=len(rows) - len(failed), failed=len(failed), errors=dict(Counter(failed)),
+        mesh_bytes=sum(row["mesh_bytes"] or 0 for row in rows),
+        points_evaluated=sum(row["points_evaluated"] or 0 for row in rows),
+    )  # fmt: skip
+    asked = [request for request in requests if request[0] == "get"]
+    assert len(asked) == 70
+    size = sum(path.stat().st_size for path in (tmp_path / "manifest").iterdir())
+    assert sum(received for _, _, received, _ in asked) < size / 3
+    infos = [info for info, _ in manifest.counted(STORES, output)]
+    assert [info.key[-13:] for info in infos] == [f"{index:05d}.parquet" for index in range(70)]
+
+
+def test_a_footer_longer_than_the_tail_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest.write_part(STORES, str(tmp_path), shard_of("a"), [good("a")])
+    for tail in (8, 9, 1000):
+        monkeypatch.setattr("jobs.parquet._TAIL", tail)
+        assert manifest.summary(STORES, str(tmp_path)).images == 1
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
@@ -230,9 +267,13 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(RunError, match="shard-00000"):
             manifest.read_part(STORES, output, 0)
+        with pytest.raises(RunError, match=r"shard-00000.* is not a readable Parquet file"):
+            manifest.summary(STORES, output)
     pq.write_table(pa.table({"item_id": ["a"]}), path)
     with pytest.raises(RunError, match="other columns"):
         manifest.read_part(STORES, output, 0)
+    with pytest.raises(RunError, match="does not say what it counts"):
+        manifest.summary(STORES, output)
 
 
 def test_a_part_of_an_earlier_version_has_nothing_carried(tmp_path: Path) -> None:

@@ -89,6 +89,31 @@ def test_an_empty_object_is_an_object(place):
     assert place.store.get(uri, max_bytes=0).data == b""
 
 
+def test_a_tail_is_read_alone(place):
+    uri = join(place.root, "part")
+    whole = place.store.put(uri, bytes(range(256)) * 40)
+    place.requests.clear()
+    tail = place.store.get_tail(uri, 100)
+    assert tail.data == (bytes(range(256)) * 40)[-100:]
+    assert tail.info == whole  # the whole object's size, not the tail's
+    assert place.requests == [("get", "ok", 100, 0)]
+    assert place.store.get_tail(uri, 10_240) == place.store.get_tail(uri, 1_000_000) == place.store.get(uri)
+    place.store.put(uri, b"")
+    assert place.store.get_tail(uri, 8) == place.store.get(uri)
+    with pytest.raises(NotFound):
+        place.store.get_tail(join(place.root, "none"), 8)
+
+
+def test_the_time_of_writing_is_known(place):
+    before = time.time()
+    place.put("a")
+    after = time.time()
+    (listed,) = place.store.list(place.root)
+    told = listed, place.store.head(listed.uri), place.store.get(listed.uri).info
+    for info in (*told, place.store.get_tail(listed.uri, 1).info):
+        assert before - 1 < info.modified < after + 1  # S3 may give whole seconds
+
+
 def test_what_is_absent_is_not_found(place):
     place.put("a/b")
     for key in ["none", "a", "a/b/c"]:
