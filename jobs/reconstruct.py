@@ -118,9 +118,3 @@ if __name__ == "__main__":
     from jobs.cli import main
 
     main(["reconstruct"])
-
-
-if __name__ == "__main__":
-    from jobs.cli import main
-
-    main(["reconstruct"])
