@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import grpc
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from cluster.config import RaySettings
@@ -109,7 +110,8 @@ def session(settings: RaySettings) -> Iterator[Session]:
     """Join or start Ray, and leave or stop it at the end.
 
     A Ray that this process uses already is used on and left running, and in a submitted job "local" means the
-    cluster that runs the job. The ports of a "local" Ray are protected by Ray's token, which is on unless
+    cluster that runs the job. A "local" Ray listens on loopback only and belongs to this process: no other machine
+    reaches it and no other process can join it. Its ports are protected by Ray's token besides, which is on unless
     RAY_AUTH_MODE says otherwise.
 
     Raises RequestError when nothing answers at the address (within 20 s), RunError when Ray does not start here.
@@ -130,18 +132,36 @@ def session(settings: RaySettings) -> Iterator[Session]:
 
 def _start(settings: RaySettings) -> None:
     try:
-        ray.init(
-            address="local",
-            namespace=settings.namespace,
-            num_cpus=settings.num_cpus,
-            num_gpus=settings.num_gpus,
-            include_dashboard=settings.dashboard,
-            dashboard_host="127.0.0.1",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
+        with _on_loopback():
+            ray.init(
+                address="local",
+                namespace=settings.namespace,
+                num_cpus=settings.num_cpus,
+                num_gpus=settings.num_gpus,
+                include_dashboard=settings.dashboard,
+                dashboard_host="127.0.0.1",
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
     except (OSError, RuntimeError, ValueError, RayError) as error:
         raise RunError(f"Ray did not start on this machine: {_first_line(error)}") from error
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Let Ray take 127.0.0.1 for this machine's address; the processes that it starts then bind nothing else.
+
+    Ray binds every interface wherever a node's address is not that of loopback, and replaces a `_node_ip_address`
+    of 127.0.0.1 by the machine's own. What it offers instead is RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0, read once
+    when it is imported: too late here, and wrong in a process that joins a cluster. So what the variable sets is
+    set for as long as Ray starts. `tests/test_session.py` looks at the sockets.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _join(address: str, namespace: str) -> None:

@@ -14,6 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 PRELUDE = """
 import contextlib, json, os, time
 import ray
+import psutil  # Ray brings it
 import cluster.session
 from cluster.config import RaySettings
 from cluster.errors import RequestError, RunError
@@ -26,6 +27,15 @@ def refusal(action, *arguments):
     except (RequestError, RunError) as error:
         return {"kind": type(error).__name__, "message": str(error), "seconds": time.monotonic() - began}
     return None
+
+def listening():  # the addresses on which this process and those below it wait for connections
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    return {
+        socket.laddr.ip
+        for process in processes
+        for socket in process.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    }
 
 seen = {}
 """
@@ -49,7 +59,7 @@ def run(script: str, **env: str) -> dict:
 def test_a_local_ray_lives_as_long_as_its_session():
     seen = run("""
 cluster.session._RELEASE_SECONDS = 0.3
-with session(RaySettings(namespace="mine", num_cpus=2, num_gpus=1)) as here:
+with session(RaySettings(namespace="mine", num_cpus=2, num_gpus=1, dashboard=True)) as here:
     seen["resources"] = {kind: here.resources()[kind] for kind in ("CPU", "GPU")}
     seen["namespace"] = ray.get_runtime_context().namespace
     seen["authentication"] = os.environ.get("RAY_AUTH_MODE")
@@ -73,6 +83,7 @@ with session(RaySettings(namespace="mine", num_cpus=2, num_gpus=1)) as here:
 
     neighbour = Neighbour.remote()
     ray.get(neighbour.greet.remote())
+    seen["listening"] = sorted(listening())
     seen["busy"] = refusal(here.require, needs["fits"])
     cluster.session._RELEASE_SECONDS = 20
     ray.kill(neighbour)
@@ -82,6 +93,7 @@ seen["gone"] = not ray.is_initialized()
     assert seen["resources"] == {"CPU": 2.0, "GPU": 1.0}
     assert seen["namespace"] == "mine"
     assert seen["authentication"] == "token"
+    assert set(seen["listening"]) == {"127.0.0.1", "::ffff:127.0.0.1"}  # the same, on IPv4 and IPv6 sockets
     assert seen["reused"]
     assert seen["still there"]
     assert seen["gone"]
