@@ -69,6 +69,13 @@ def _check_endpoint(url: str) -> str:
     return url
 
 
+def _check_gateway(url: str) -> str:
+    _check_endpoint(url)
+    if "?" in url or "#" in url:
+        raise ValueError("must be an address without ? and #")
+    return url
+
+
 class S3Settings(_Section):
     """How to reach S3 or a compatible server. Credentials never stand here: boto3 finds them in the
     environment, a profile, or the machine's role."""
@@ -259,7 +266,7 @@ class ActorSettings(_Section):
 
 
 class MetricsSettings(_Section):
-    """Where the driver serves its metrics."""
+    """Where a run's processes serve their metrics, and where the last ones go."""
 
     enabled: bool = Field(default=True, description="Serve the driver's metrics to Prometheus while it runs.")
     host: str = Field(
@@ -268,6 +275,21 @@ class MetricsSettings(_Section):
         description="Address to listen on; 0.0.0.0 lets other machines read the metrics.",
     )
     port: int = Field(default=0, ge=0, le=65535, description="Port to listen on; 0 takes any free one and logs it.")
+    node_exporters: bool = Field(
+        default=True, description="Run an exporter on each of the cluster's nodes while the metrics are served."
+    )
+    node_exporter_port: int = Field(
+        default=0, ge=0, le=65535, description="Port that each exporter listens on; 0 takes any free one."
+    )
+    port_tries: int = Field(
+        default=10,
+        ge=1,
+        le=1000,
+        description="Ports tried from a fixed one upwards, so that several runs find one on the same machine.",
+    )
+    pushgateway: Annotated[str, AfterValidator(_check_gateway)] | None = Field(
+        default=None, description="Address of a Pushgateway that is given the run's last values; null pushes nothing."
+    )
 
 
 class Config(_Section):

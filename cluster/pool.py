@@ -208,6 +208,12 @@ class ActorPool(Generic[Item]):
         return len(self._queue) + len(self._suspects) + len(self._calls)
 
     @property
+    def items(self) -> int:
+        """Items of the tasks without an outcome yet."""
+        tasks = [*self._queue, *self._suspects, *(call.task for call in self._calls.values())]
+        return sum(len(task.items) for task in tasks)
+
+    @property
     def idle(self) -> bool:
         """True when every task has had its outcome."""
         return not self.in_flight

@@ -16,7 +16,7 @@ from typing import Any
 
 from cluster.config import ActorSettings, Config
 from cluster.errors import RequestError, RunError
-from cluster.metrics import DriverMetrics
+from cluster.metrics import DriverMetrics, ImageOutcome, Queue
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
 from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
@@ -36,6 +36,8 @@ from workers.reconstructor import (
 )
 
 logger = logging.getLogger(__name__)
+
+ACTORS = (Reconstructor.__name__, Mesher.__name__)
 
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
 _DECODING_SHARE = 0.75  # of a cluster's CPUs without a GPU; measured at 64³: decoding takes longer than meshing
@@ -122,7 +124,7 @@ class Driver:
         finally:
             self._reconstructors.close()
             self._meshers.close()
-            self._metrics.in_flight(0)
+            self._measure(at_work=False)
 
     def _pools(self, cluster: Session) -> tuple[ActorPool[Source], ActorPool[Order]]:
         """The actors, once the cluster is known to have room for them."""
@@ -298,8 +300,8 @@ class Driver:
             volume=report.volume, bounds=report.bounds, euler_number=report.euler_number,
             resolution=request.resolution, mesh_ms=meshed.mesh_ms, upload_ms=meshed.upload_ms,
         )  # fmt: skip
-        for stage in ("mesh", "upload"):
-            self._metrics.stage(stage, getattr(meshed, f"{stage}_ms") / 1000)
+        self._metrics.stage("mesh", meshed.mesh_ms / 1000)
+        self._metrics.stage("upload", meshed.upload_ms / 1000)
 
     def _finish(self, pending: _Pending, read: Reading, **columns: Any) -> None:
         """Give an image its one row, and commit its shard if it was the last."""
@@ -333,14 +335,29 @@ class Driver:
         shard = self._open.pop(index)
         rows = list(shard.rows.values())
         if manifest.write_part(self._stores, self._output, shard.shard, rows):
-            for row in rows:
-                self._metrics.image(row.status)
-            self._metrics.shard_committed()
+            outcomes: Mapping[ImageOutcome, int] = Counter(
+                "carried" if row.carried_from else row.status for row in rows
+            )
         else:
             logger.warning("Shard %d was committed by another driver; its rows stand.", index)
+            outcomes = manifest.summary(self._stores, self._output, {index}).outcomes
+        self._metrics.shard_committed(outcomes)
+
+    def _measure(self, at_work: bool = True) -> None:
+        """Tell the metrics where the images are that have no row yet, and how many actors work on them."""
+        waiting = sum(map(len, self._waiting.values())) + len(self._suspended)
+        queues: dict[Queue, int] = {
+            "waiting": waiting,
+            "reconstruct": self._reconstructors.items,
+            "mesh_waiting": sum(len(task.items) for task in self._to_mesh),
+            "mesh": self._meshers.items,
+        }
+        self._metrics.in_flight(queues if at_work else {})
+        for pool in (self._reconstructors, self._meshers):
+            self._metrics.actors(pool.name, pool.alive)
 
     def _report(self) -> None:
-        self._metrics.in_flight(len(self._pending))
+        self._measure()
         done = self._done.total()
         images = done + len(self._pending) if self._planned else None
         self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))

@@ -8,7 +8,7 @@ come from it.
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from cluster.errors import RunError
+from cluster.metrics import ImageOutcome
 from cluster.store import AlreadyExists, ObjectInfo, Stores, canonical, join
 from jobs import parquet
 from jobs.catalog import Shard
@@ -129,6 +130,11 @@ class Counts:
         sums = {name: getattr(self, name) + getattr(other, name) for name in _NUMBERS}
         return Counts(errors=dict(sorted(errors.items())), **sums)
 
+    @property
+    def outcomes(self) -> dict[ImageOutcome, int]:
+        """The images by what became of them, each under one outcome: here `carried` rows are not `ok`."""
+        return {"ok": self.ok - self.carried, "failed": self.failed, "carried": self.carried}
+
 
 _NUMBERS = [column.name for column in fields(Counts) if column.name != "errors"]
 
@@ -185,10 +191,11 @@ def read(stores: Stores, output: str) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *parts(stores, output)])
 
 
-def counted(stores: Stores, output: str) -> Iterator[tuple[ObjectInfo, Counts]]:
+def counted(stores: Stores, output: str, shards: Collection[int] | None = None) -> Iterator[tuple[ObjectInfo, Counts]]:
     """The committed parts by shard, what the store says of each and what it counts, without reading any rows.
 
-    One ranged request a part, several at once. Raises RunError for a damaged part, StoreError.
+    All parts, or those of `shards`. One ranged request a part, several at once. Raises RunError for a damaged part,
+    StoreError.
     """
     folder = _folder(output)
     store = stores.open(folder)
@@ -202,7 +209,7 @@ def counted(stores: Stores, output: str) -> Iterator[tuple[ObjectInfo, Counts]]:
 
     with ThreadPoolExecutor(_READERS) as readers:
         ahead: deque[Future[tuple[ObjectInfo, Counts]]] = deque()
-        for index in sorted(committed(stores, output)):
+        for index in sorted(committed(stores, output) if shards is None else shards):
             if len(ahead) >= 2 * _READERS:  # so that memory does not grow with the manifest
                 yield ahead.popleft().result()
             ahead.append(readers.submit(read, part_uri(output, index)))
@@ -210,12 +217,12 @@ def counted(stores: Stores, output: str) -> Iterator[tuple[ObjectInfo, Counts]]:
             yield ahead.popleft().result()
 
 
-def summary(stores: Stores, output: str) -> Summary:
-    """Counts over the committed parts, in constant memory. Raises as `counted` does."""
-    shards, total = 0, Counts()
-    for _, counts in counted(stores, output):
-        shards, total = shards + 1, total + counts
-    return Summary(shards=shards, **asdict(total))
+def summary(stores: Stores, output: str, shards: Collection[int] | None = None) -> Summary:
+    """Counts over the committed parts, all or those of `shards`, in constant memory. Raises as `counted` does."""
+    count, total = 0, Counts()
+    for _, counts in counted(stores, output, shards):
+        count, total = count + 1, total + counts
+    return Summary(shards=count, **asdict(total))
 
 
 _MANUAL = """# The manifest

@@ -5,17 +5,20 @@ does what: `jobs.driver` does the work.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cluster.config import Config
+from cluster.discovery import Targets
 from cluster.errors import RequestError, RunError
+from cluster.exporter import exporters
 from cluster.metrics import DriverMetrics
+from cluster.pushgateway import push
 from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
 from jobs import budget, manifest, run
-from jobs.catalog import open_catalog, plan
-from jobs.driver import Driver, Progress
+from jobs.catalog import Shard, open_catalog, plan
+from jobs.driver import ACTORS, Driver, Progress
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,11 @@ def reconstruct(
     *,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     metrics: DriverMetrics | None = None,
+    targets: Targets | None = None,
 ) -> Result:
     """Convert every image of `catalog` and commit one row for each under `output`; resume what is there.
+
+    `metrics` are told of what happens, and `targets`, where somebody serves them, of the nodes' exporters.
 
     Raises RequestError for a request that cannot be carried out; RunError when the run cannot go on. What was
     committed stays, and the same call resumes it.
@@ -60,16 +66,37 @@ def reconstruct(
         record = run.begin(stores, output, request)
     except StoreError as error:
         raise RequestError(f"the run cannot begin: {error}.") from error
+    metrics.begun(
+        record.run_id, run.code_version(), request.resolution, request.format, config.reconstruct.max_failed_percent
+    )
+    if targets is not None:
+        targets.begin(record.run_id)
     try:
         committed = manifest.committed(stores, output)
-        shards = (shard for shard in plan(source, output, stores, request.shard_size) if shard.index not in committed)
+        before = manifest.summary(stores, output, committed)
+        metrics.committed_before(before.shards, before.outcomes)
+        shards = (
+            shard
+            for shard in _told(plan(source, output, stores, request.shard_size), metrics)
+            if shard.index not in committed
+        )
         first = next(shards, None)
         if first is not None:
-            with session(config.ray) as cluster:
+            with session(config.ray) as cluster, exporters(config.metrics, targets, ACTORS):
                 Driver(config, output, record, stores, metrics, cluster, on_progress).drive(first, shards)
         return _conclude(stores, output, record, config, len(committed), started, metrics)
     except StoreError as error:
         raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error
+    finally:
+        if config.metrics.pushgateway:
+            push(config.metrics.pushgateway, record.run_id, metrics.registry)
+
+
+def _told(shards: Iterator[Shard], metrics: DriverMetrics) -> Iterator[Shard]:
+    """The shards as they are listed, each told to the metrics."""
+    for shard in shards:
+        metrics.planned(len(shard.items))
+        yield shard
 
 
 def _conclude(

@@ -1,25 +1,31 @@
 """The driver's series, read as Prometheus reads them: over HTTP, with the official parser."""
 
+import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster.config import StoreSettings
+from cluster import discovery, manual, metrics, pool
+from cluster.config import Config, MetricsSettings, StoreSettings
+from cluster.discovery import Target
+from cluster.endpoint import Address
 from cluster.errors import RequestError
-from cluster.metrics import DriverMetrics
-from cluster.store import NotFound, Stores
+from cluster.metrics import DriverMetrics, Metrics
+from cluster.store import NotFound, StoreError, Stores
 from workers.tally import Request
 
+LOOPBACK = MetricsSettings()
 
-def scrape(url: str) -> dict[tuple[str, ...], float]:
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
     """Every sample by its name and its label values, in the order of the labels' names."""
-    with urllib.request.urlopen(url, timeout=5) as answer:
-        assert answer.headers["Content-Type"].startswith("text/plain")
-        text = answer.read().decode()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -27,81 +33,190 @@ def scrape(url: str) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_a_run_as_prometheus_sees_it(tmp_path):
-    metrics = DriverMetrics()
-    with metrics.serve("127.0.0.1", 0) as url:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", url)
-        before = scrape(url)
-        assert before["isofleet_images_total", "ok"] == before["isofleet_images_total", "failed"] == 0
-        assert before["isofleet_last_success_timestamp_seconds",] == 0
-        metrics.in_flight(3)
-        for outcome in ("ok", "ok", "failed", "carried"):
-            metrics.image(outcome)
-        metrics.vanished(4)
-        metrics.stage("decode", 0.004)
-        metrics.stage("decode", 90.0)
-        metrics.points(5000)
-        metrics.shard_committed()
-        metrics.actor_restarted("out_of_memory")
-        store = Stores(StoreSettings(), metrics.store_request).open(str(tmp_path))
+def scrape(url: str) -> dict[tuple[str, ...], float]:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return samples(answer.read().decode())
+
+
+def settings(**given: Any) -> MetricsSettings:
+    return Config.model_validate({"metrics": given}).metrics
+
+
+def test_a_run_as_prometheus_sees_it(tmp_path: Path) -> None:
+    driver = DriverMetrics()
+    with discovery.serve(LOOPBACK, driver) as (address, _):
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/metrics", address.url)
+        before = scrape(address.url)
+        # There from the start: a rate over a series that appears with its first event misses that event.
+        unlabelled = ("isofleet_last_success_timestamp_seconds",), ("isofleet_decoder_points_total",)
+        labelled = [("isofleet_images_total", outcome) for outcome in ("ok", "failed", "carried")]
+        labelled += [("isofleet_actor_restarts_total", reason) for reason in get_args(pool.Reason)]
+        labelled += [("isofleet_store_requests_total", "put", kind.outcome) for kind in StoreError.__subclasses__()]
+        assert all(before[name] == 0 for name in (*unlabelled, *labelled))
+        driver.begun("a-run", "1.2+3", 64, "glb", 12.5)
+        driver.planned(4)
+        driver.planned(3)
+        driver.committed_before(1, {"ok": 3, "failed": 1})
+        driver.in_flight({"waiting": 1, "mesh": 2})
+        driver.actors("mesher", 5)
+        driver.shard_committed({"ok": 1, "failed": 1, "carried": 1})
+        driver.vanished(4)
+        driver.stage("decode", 0.004)
+        driver.stage("decode", 90.0)
+        driver.points(5000)
+        driver.actor_restarted("out_of_memory")
+        store = Stores(StoreSettings(), driver.store_request).open(str(tmp_path))
         store.put(f"{tmp_path}/a", b"12345")
         with pytest.raises(NotFound):
             store.get(f"{tmp_path}/b")
-        metrics.store_requests([Request("get", "ok", 7, 700, 0)])
-        metrics.succeeded()
-        after = scrape(url)
+        driver.store_requests([Request("get", "ok", 7, 700, 0)])
+        driver.succeeded()
+        after = scrape(address.url)
+    assert after.keys() - before.keys() == {("isofleet_run_info", "1.2+3", "glb", "64", "a-run")}
+    assert after["isofleet_run_info", "1.2+3", "glb", "64", "a-run"] == 1  # code version, format, resolution, run
+    assert after["isofleet_error_budget_ratio",] == 0.125
+    assert (after["isofleet_images_planned",], after["isofleet_shards_planned",]) == (7, 2)
     assert after["isofleet_images_in_flight",] == 3
-    assert after["isofleet_images_total", "ok"] == 2
-    assert after["isofleet_images_total", "failed"] == after["isofleet_images_total", "carried"] == 1
+    assert [after["isofleet_queue_depth", queue] for queue in get_args(metrics.Queue)] == [1, 0, 0, 2]
+    assert after["isofleet_actors", "mesher"] == 5
+    assert after["isofleet_images_total", "ok"] == 4
+    assert after["isofleet_images_total", "failed"] == 2
+    assert after["isofleet_images_total", "carried"] == 1
     assert after["isofleet_images_vanished",] == 4
+    assert after["isofleet_shards_committed_total",] == 2
     assert after["isofleet_stage_seconds_count", "decode"] == 2
     assert after["isofleet_stage_seconds_sum", "decode"] == pytest.approx(90.004)
     assert after["isofleet_stage_seconds_bucket", "0.005", "decode"] == 1
     assert after["isofleet_stage_seconds_bucket", "120.0", "decode"] == 2
     assert after["isofleet_decoder_points_total",] == 5000
-    assert after["isofleet_shards_committed_total",] == 1
     assert after["isofleet_actor_restarts_total", "out_of_memory"] == 1
     assert after["isofleet_store_requests_total", "put", "ok"] == 1
     assert after["isofleet_store_requests_total", "get", "not_found"] == 1
     assert after["isofleet_store_requests_total", "get", "ok"] == 7
     assert after["isofleet_store_bytes_total", "sent"] == 5
     assert after["isofleet_store_bytes_total", "received"] == 700
-    assert after["isofleet_last_success_timestamp_seconds",] == pytest.approx(time.time(), abs=60)
+    for moment in ("run_started", "last_commit", "last_success"):
+        assert after[f"isofleet_{moment}_timestamp_seconds",] == pytest.approx(time.time(), abs=60)
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(url, timeout=1)
+        urllib.request.urlopen(address.url, timeout=1)
 
 
-def test_the_series_are_those_of_the_design():
-    families = {family.name: family.type for family in text_string_to_metric_families(DriverMetrics().render())}
-    assert {name: kind for name, kind in families.items() if not name.endswith("_created")} == {
-        "isofleet_images": "counter",
-        "isofleet_stage_seconds": "histogram",
-        "isofleet_decoder_points": "counter",
-        "isofleet_images_in_flight": "gauge",
-        "isofleet_images_vanished": "gauge",
-        "isofleet_shards_committed": "counter",
-        "isofleet_actor_restarts": "counter",
-        "isofleet_store_requests": "counter",
-        "isofleet_store_bytes": "counter",
-        "isofleet_last_success_timestamp_seconds": "gauge",
-    }
+def test_what_pool_and_store_can_say_is_there_from_the_start() -> None:
+    assert set(metrics.RESTART_REASONS) == set(get_args(pool.Reason))
+    assert set(metrics.STORE_OUTCOMES) == {"ok", "error"} | {kind.outcome for kind in StoreError.__subclasses__()}
 
 
-def test_two_runs_in_one_process_do_not_mix():
+@pytest.mark.parametrize("kind", [DriverMetrics, metrics.SchedulerMetrics])
+def test_series_are_named_as_prometheus_wants(kind: type[Metrics]) -> None:
+    made = kind()
+    exposed = {family.name: family for family in text_string_to_metric_families(made.render())}
+    assert {series.name.removesuffix("_total") for series in made.series} == exposed.keys()
+    for series in made.series:
+        assert (series.kind == "counter") == series.name.endswith("_total")
+        assert re.fullmatch(r"isofleet_[a-z_]+", series.name)
+        assert exposed[series.name.removesuffix("_total")].type == series.kind
+        assert series.labels.keys() <= {
+            "outcome", "queue", "stage", "pool", "reason", "operation", "direction", "schedule",
+            "run_id", "code_version", "resolution", "format",
+        }  # fmt: skip
+
+
+def test_the_scheduler_as_prometheus_sees_it() -> None:
+    scheduler = metrics.SchedulerMetrics()
+    scheduler.known("nightly", created=100.0)
+    scheduler.tick("nightly", "submitted")
+    scheduler.between("nightly", 3600.0, 7200.0)
+    scheduler.looked()
+    seen = samples(scheduler.render())
+    assert [seen["isofleet_schedule_ticks_total", outcome, "nightly"] for outcome in get_args(metrics.Tick)] == [
+        1, 0, 0, 0,
+    ]  # fmt: skip
+    assert seen["isofleet_schedule_interval_seconds", "nightly"] == 3600
+    assert seen["isofleet_schedule_last_success_timestamp_seconds", "nightly"] == 0
+    assert seen["isofleet_scheduler_heartbeat_timestamp_seconds",] == pytest.approx(time.time(), abs=60)
+
+
+def test_the_manual_is_up_to_date() -> None:
+    written = Path(manual.__file__).parents[1] / "docs" / "metrics.md"
+    assert written.read_text(encoding="utf-8") == manual.markdown(), "run python -m cluster.manual"
+
+
+def test_two_runs_in_one_process_do_not_mix() -> None:
     first, second = DriverMetrics(), DriverMetrics()
-    first.image("ok")
-    assert 'isofleet_images_total{outcome="ok"} 1.0' in first.render()
-    assert 'isofleet_images_total{outcome="ok"} 0.0' in second.render()
+    first.shard_committed({"ok": 1})
+    assert samples(first.render())["isofleet_images_total", "ok"] == 1
+    assert samples(second.render())["isofleet_images_total", "ok"] == 0
 
 
-@pytest.mark.parametrize("host", ["192.0.2.254", "no-such-host.invalid"])
-def test_an_address_that_is_not_here_is_said(host):
-    with pytest.raises(RequestError, match=f"{host}.*metrics.host"), DriverMetrics().serve(host, 0):
+def fetch(url: str, method: str = "GET") -> tuple[int, str, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=5) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Content-Type"], error.read()
+
+
+def test_discovery_has_nothing_to_say_before_the_run_is_known() -> None:
+    with discovery.serve(LOOPBACK, DriverMetrics()) as (address, targets):
+        page = address.url.replace("/metrics", "/discovery")
+        assert fetch(page) == (200, "application/json", b"[]")
+        targets.begin("a-run")
+        targets.add("n1", Target(Address("::1", 9100), "node-1", "node"))
+        status, kind, body = fetch(page)
+        assert (status, kind) == (200, "application/json")
+        assert json.loads(body) == [
+            {
+                "targets": [f"127.0.0.1:{address.port}"],
+                "labels": {"run": "a-run", "node": socket.gethostname(), "role": "driver"},
+            },
+            {"targets": ["[::1]:9100"], "labels": {"run": "a-run", "node": "node-1", "role": "node"}},
+        ]
+        targets.remove("n1")
+        targets.remove("n1")
+        assert len(json.loads(fetch(page)[2])) == 1
+        assert fetch(page, "HEAD") == (200, "application/json", b"")
+        assert fetch(page, "POST")[0] == 405
+        for path in ("/", "/discovery/", "/metrics/x", "/../metrics", "/%00"):
+            assert fetch(address.url.replace("/metrics", path))[0] == 404
+
+
+@pytest.mark.parametrize("host", ["192.0.2.254", "no-such-host.invalid", "\u00e4" * 70])
+def test_an_address_that_is_not_here_is_said(host: str) -> None:
+    with (
+        pytest.raises(RequestError, match=f"{host}.*metrics.host"),
+        discovery.serve(settings(host=host), DriverMetrics()),
+    ):
         pass
 
 
-def test_a_taken_port_is_said():
-    with DriverMetrics().serve("127.0.0.1", 0) as url:
-        port = int(url.split(":")[2].split("/")[0])
-        with pytest.raises(RequestError, match=f"127.0.0.1:{port}"), DriverMetrics().serve("127.0.0.1", port):
+def test_several_runs_share_a_range_of_ports() -> None:
+    with discovery.serve(LOOPBACK, DriverMetrics()) as (somewhere, _):
+        first = somewhere.port
+    both = settings(port=first, port_tries=2)
+    with discovery.serve(both, DriverMetrics()) as (one, _), discovery.serve(both, DriverMetrics()) as (other, _):
+        assert [one.port, other.port] == [first, first + 1]
+        with (
+            pytest.raises(RequestError, match=f"127.0.0.1:{first} to {first + 1} .*metrics.port_tries"),
+            discovery.serve(both, DriverMetrics()),
+        ):
             pass
+
+
+def test_ports_end_at_65535() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 65535)),
+        pytest.raises(RequestError, match=r"127\.0\.0\.1:65535 to 65544"),
+        discovery.serve(settings(port=65535), DriverMetrics()),
+    ):
+        pass
+
+
+def test_listening_everywhere_is_advertised_as_this_machine() -> None:
+    with discovery.serve(settings(host="0.0.0.0"), DriverMetrics()) as (address, targets):
+        targets.begin("a-run")
+        (found,) = json.loads(targets.render())
+        host, port = found["targets"][0].split(":")
+        assert (host, int(port)) == (discovery.node_ip(), address.port)
+        assert host != "0.0.0.0"
+        assert scrape(f"http://{host}:{port}/metrics")["isofleet_images_total", "ok"] == 0

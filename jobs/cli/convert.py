@@ -17,6 +17,7 @@ from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration
 from jobs.cli.progress import progress
 
 if TYPE_CHECKING:
+    from cluster.discovery import Targets
     from cluster.metrics import DriverMetrics
     from jobs.reconstruct import Result
 
@@ -100,20 +101,22 @@ def _run(catalog: str, output: str, config: Config) -> "Result":
 
     metrics = DriverMetrics()
     try:
-        with _served(metrics, config), progress() as show:
-            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics)
+        with _served(metrics, config) as targets, progress() as show:
+            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics, targets=targets)
     except KeyboardInterrupt:  # caught here, because Typer would end the program without a word
         raise RunError("stopped; what was committed stays, and the same command resumes it.") from None
 
 
 @contextmanager
-def _served(metrics: "DriverMetrics", config: Config) -> Iterator[None]:
+def _served(metrics: "DriverMetrics", config: Config) -> Iterator["Targets | None"]:
+    from cluster import discovery
+
     if not config.metrics.enabled:
-        yield
+        yield None
         return
-    with metrics.serve(config.metrics.host, config.metrics.port) as url:
-        typer.echo(f"metrics: {url}", err=True)
-        yield
+    with discovery.serve(config.metrics, metrics) as (address, targets):
+        typer.echo(f"metrics: {address.url}", err=True)
+        yield targets
 
 
 def _print_result(result: "Result", as_json: bool) -> None:
