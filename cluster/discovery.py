@@ -8,8 +8,8 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from cluster import endpoint
@@ -17,6 +17,7 @@ from cluster.config import MetricsSettings
 from cluster.endpoint import Address
 from cluster.metrics import DriverMetrics
 
+DRIVER = "driver"  # the driver's key among the targets
 Role = Literal["driver", "node"]
 
 
@@ -41,6 +42,11 @@ class Targets:
         """The run is known: before that there is nothing to discover, because no label could say what it is."""
         with self._lock:
             self._run = run_id
+
+    def place(self, node: str) -> None:
+        """The name of the node that the driver is on, which is its host's name until somebody knows better."""
+        with self._lock:
+            self._targets[DRIVER] = replace(self._targets[DRIVER], node=node)
 
     def add(self, key: str, target: Target) -> None:
         """A target that is there from now on."""
@@ -74,12 +80,17 @@ def serve(settings: MetricsSettings, metrics: DriverMetrics) -> Iterator[tuple[A
     """
     targets = Targets()
     with endpoint.serve(settings, metrics.registry, {"/discovery": targets.render}) as address:
-        targets.add("driver", Target(address.advertised(node_ip), socket.gethostname(), "driver"))
+        targets.add(DRIVER, Target(address.advertised(node_ip), socket.gethostname(), "driver"))
         yield address, targets
 
 
 def node_ip() -> str:
-    """This machine's address in the cluster, or the one that it would use to reach others."""
+    """This machine's address in the cluster, or the one from which it would reach other machines."""
     import ray  # takes a second, and only a process that listens on all addresses asks
 
-    return str(ray.util.get_node_ip_address())
+    address = str(ray.util.get_node_ip_address())
+    if address.startswith("127."):  # a Ray of this machine alone, which others may watch all the same
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's; chooses a route, and sends nothing
+            return str(probe.getsockname()[0])
+    return address

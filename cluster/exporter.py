@@ -7,6 +7,7 @@ do. An exporter is a convenience: none that dies or cannot start ever harms the 
 import logging
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -183,9 +184,11 @@ class NodeExporters:
             max_concurrency=2,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         ).remote(self._settings, self._actors)
-        self._exporters[node_id] = _Exporter(
-            self._name(node_id, node), actor, actor.address.remote(), actor.live.remote()
-        )
+        name = self._name(node_id, node)
+        self._exporters[node_id] = _Exporter(name, actor, actor.address.remote(), actor.live.remote())
+        # A driver that came through Ray Client has a node there, but runs elsewhere.
+        if node_id == ray.get_runtime_context().get_node_id() and node["NodeManagerHostname"] == socket.gethostname():
+            self._targets.place(name)
 
     def _ended(self, node_id: str, exporter: _Exporter) -> bool:
         """Whether it is dead; one that has just started becomes a target."""
@@ -278,7 +281,7 @@ def _actors() -> Iterator[tuple[str, int]]:
     with suppress(psutil.Error):
         for process in psutil.Process(int(raylet)).children(recursive=True):
             with suppress(psutil.Error):  # it ended meanwhile
-                title = _TITLE.match(" ".join(process.cmdline()))
+                title = _TITLE.match("".join(process.cmdline()[:1]))
                 if title:
                     yield title[1], process.memory_info().rss
 
