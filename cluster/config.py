@@ -202,6 +202,12 @@ class ReconstructSettings(_Section):
         description="A run stops early when more than max_failed_percent of the images so far, and at least "
         "this many, have failed.",
     )
+    stop_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=3600,
+        description="After SIGTERM or Ctrl-C, longest time for images in flight to complete their shards, in seconds.",
+    )
     item_timeout_seconds: float = Field(
         default=120.0, gt=0, description="Longest time that one attempt at one image may take, in seconds."
     )

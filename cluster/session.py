@@ -7,7 +7,9 @@ for resources that no node has. Both are looked at here first.
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -120,11 +122,14 @@ def session(settings: RaySettings) -> Iterator[Session]:
         yield Session()
         return
     address = "auto" if settings.address == "local" and _SUBMITTED_JOB in os.environ else settings.address
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address == "local":
             _start(settings)
         else:
             _join(address, settings.namespace)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term or signal.SIG_DFL)  # Ray has put its own in the place of ours
         yield Session()
     finally:
         ray.shutdown()

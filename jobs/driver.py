@@ -9,6 +9,7 @@ the catalog.
 
 import logging
 import math
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from cluster.store import Stores, canonical, join
 from jobs import budget, manifest, run
 from jobs.catalog import Item, Shard
 from jobs.manifest import Row
+from jobs.stop import Stop
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
 from workers.reconstructor import (
@@ -100,31 +102,49 @@ class Driver:
         self._errors: Counter[str] = Counter()
         self._reconstructors, self._meshers = self._pools(cluster)
 
-    def drive(self, first: Shard, shards: Iterator[Shard]) -> None:
-        """Run until every shard is committed."""
+    def drive(self, first: Shard, shards: Iterator[Shard], stop: Stop) -> None:
+        """Run until every shard is committed. Raises RunError: the run cannot go on, or is asked to stop."""
         try:
             self._admit(first)
-            while True:
+            while not stop.by:
                 self._feed(shards)
                 if not self._open and self._planned:
                     break
-                for pool, outcome in wait([self._reconstructors, self._meshers], _WAIT_SECONDS):
-                    if pool is self._reconstructors:
-                        self._reconstructed(outcome)
-                    else:
-                        self._meshed(outcome)
-                self._report()
+                self._collect(_WAIT_SECONDS)
                 if why := budget.hopeless(self._config.reconstruct, self._done["failed"], self._done.total()):
                     most, count = self._errors.most_common(1)[0]
                     raise RunError(
                         f"the error budget is exceeded: {why}; the most frequent code is {most} ({count}). What was "
                         "committed stays: mend the cause or raise the bound, and the same command goes on"
                     )
+            else:
+                self._wind_down()
+                raise RunError(f"stopped by {stop.by}; what was committed stays, and the same command resumes it.")
             self._report()
         finally:
             self._reconstructors.close()
             self._meshers.close()
             self._measure(at_work=False)
+
+    def _collect(self, seconds: float) -> None:
+        """Wait until something is done, and take it in."""
+        for pool, outcome in wait([self._reconstructors, self._meshers], seconds):
+            if pool is self._reconstructors:
+                self._reconstructed(outcome)
+            else:
+                self._meshed(outcome)
+        self._report()
+
+    def _wind_down(self) -> None:
+        """Commit the shards whose images are all with the pools, as far as the time to stop allows."""
+        end = time.monotonic() + self._config.reconstruct.stop_seconds
+        while (left := end - time.monotonic()) > 0:
+            not_begun = [source for queue in self._waiting.values() for source in queue]
+            not_begun += [source for task in self._suspended for source in task.items]
+            if self._open.keys() <= {self._pending[source.item_id].shard for source in not_begun}:
+                return
+            self._feed_meshers()
+            self._collect(min(left, _WAIT_SECONDS))
 
     def _pools(self, cluster: Session) -> tuple[ActorPool[Source], ActorPool[Order]]:
         """The actors, once the cluster is known to have room for them."""
@@ -180,10 +200,13 @@ class Driver:
         if not shard.items:
             self._commit(shard.index)
 
-    def _feed(self, shards: Iterator[Shard]) -> None:
-        """Keep the pools full, opening a shard only when what is open cannot do so."""
+    def _feed_meshers(self) -> None:
         while self._to_mesh and self._meshers.free:
             self._meshers.submit(self._to_mesh.popleft())
+
+    def _feed(self, shards: Iterator[Shard]) -> None:
+        """Keep the pools full, opening a shard only when what is open cannot do so."""
+        self._feed_meshers()
         # Fields wait in the object store: no more of them than the meshers will take soon.
         while self._reconstructors.free and len(self._to_mesh) <= self._meshers.alive:
             if self._suspended:

@@ -19,6 +19,7 @@ from cluster.store import StoreError, Stores, canonical
 from jobs import budget, manifest, run
 from jobs.catalog import Shard, open_catalog, plan
 from jobs.driver import ACTORS, Driver, Progress
+from jobs.stop import Stop
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,20 @@ def reconstruct(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     metrics: DriverMetrics | None = None,
     targets: Targets | None = None,
+    stop: Stop | None = None,
 ) -> Result:
     """Convert every image of `catalog` and commit one row for each under `output`; resume what is there.
 
-    `metrics` are told of what happens, and `targets`, where somebody serves them, of the nodes' exporters.
+    `metrics` are told of what happens, and `targets`, where somebody serves them, of the nodes' exporters. When `stop`
+    is asked for, nothing more is taken up, the shards that what is in flight completes are committed within
+    `reconstruct.stop_seconds`, and RunError follows.
 
     Raises RequestError for a request that cannot be carried out; RunError when the run cannot go on. What was
     committed stays, and the same call resumes it.
     """
     started = time.monotonic()
     metrics = metrics or DriverMetrics()
+    stop = stop or Stop()
     stores = Stores(config.store, metrics.store_request)
     try:
         request = run.request_for(catalog, config.reconstruct, stores)
@@ -83,7 +88,9 @@ def reconstruct(
         first = next(shards, None)
         if first is not None:
             with session(config.ray) as cluster, exporters(config.metrics, targets, ACTORS):
-                Driver(config, output, record, stores, metrics, cluster, on_progress).drive(first, shards)
+                driver = Driver(config, output, record, stores, metrics, cluster, on_progress)
+                with stop.watched():
+                    driver.drive(first, shards, stop)
         return _conclude(stores, output, record, config, len(committed), started, metrics)
     except StoreError as error:
         raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error

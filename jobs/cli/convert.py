@@ -98,12 +98,13 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
 def _run(catalog: str, output: str, config: Config) -> "Result":
     from cluster.metrics import DriverMetrics
     from jobs.reconstruct import reconstruct
+    from jobs.stop import Stop
 
-    metrics = DriverMetrics()
+    metrics, stop = DriverMetrics(), Stop()
     try:
-        with _served(metrics, config) as targets, progress() as show:
-            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics, targets=targets)
-    except KeyboardInterrupt:  # caught here, because Typer would end the program without a word
+        with stop.on_signals(), _served(metrics, config) as targets, progress() as show:
+            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics, targets=targets, stop=stop)
+    except KeyboardInterrupt:  # a second signal, or one before images are taken up
         raise RunError("stopped; what was committed stays, and the same command resumes it.") from None
 
 
