@@ -74,12 +74,12 @@ def reconstruct(
     metrics.begun(
         record.run_id, run.code_version(), request.resolution, request.format, config.reconstruct.max_failed_percent
     )
-    if targets is not None:
-        targets.begin(record.run_id)
     try:
         committed = manifest.committed(stores, output)
         before = manifest.summary(stores, output, committed)
         metrics.committed_before(before.shards, before.outcomes)
+        if targets is not None:
+            targets.begin(record.run_id)  # not earlier: to Prometheus, what stood in the store would be a burst of work
         shards = (
             shard
             for shard in _told(plan(source, output, stores, request.shard_size), metrics)
