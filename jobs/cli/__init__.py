@@ -11,7 +11,7 @@ import sys
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, operate, outputs
+from jobs.cli import bundles, convert, monitoring, operate, outputs
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -23,6 +23,7 @@ app.command("reconstruct")(convert.reconstruct)
 app.command("demo")(convert.demo)
 app.command("submit")(operate.submit)
 app.command("verify")(outputs.verify)
+app.command("monitoring")(monitoring.monitoring)
 app.command("train")(bundles.train)
 
 weights_app = typer.Typer(help="Look at and make weights bundles.", no_args_is_help=True, rich_markup_mode=None)
