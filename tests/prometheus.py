@@ -88,7 +88,10 @@ def pushgateway(folder: Path) -> Iterator[str]:
     """A Pushgateway's address."""
     require("prometheus-pushgateway")
     port = free_port()
-    arguments = ["prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
+    arguments = [
+        "prometheus-pushgateway", f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+        f"--persistence.file={folder / 'pushed'}",  # Debian's default is one file for the whole machine
+    ]  # fmt: skip
     with serving(arguments, f"http://127.0.0.1:{port}/-/ready", folder / "pushgateway.log"):
         yield f"http://127.0.0.1:{port}"
 
