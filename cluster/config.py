@@ -107,16 +107,24 @@ class S3Settings(_Section):
         validate_default=True,
         description="KMS key for aws:kms encryption; null uses the bucket's or account's.",
     )
-    max_attempts: int = Field(default=5, ge=1, le=20, description="Attempts at a request, the first included.")
+    # Of a store that fails one request in ten, 8 attempts leave one request in 100 million without an answer.
+    max_attempts: int = Field(default=8, ge=1, le=20, description="Attempts at a request, the first included.")
+    retry_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        le=3600,
+        description="No attempt at a request begins later than this after its first, in seconds.",
+    )
+    # Not adaptive: one 503 among requests that are few sends that whole process down to one every two seconds.
     retry_mode: Literal["standard", "adaptive"] = Field(
-        default="adaptive",
-        description="botocore's retry mode; adaptive also slows down when the server throttles.",
+        default="standard",
+        description="botocore's retry mode; adaptive also keeps a process to the rate that the server has accepted.",
     )
     connect_timeout_seconds: float = Field(
         default=10.0, gt=0, le=600, description="Longest wait for a connection, in seconds."
     )
     read_timeout_seconds: float = Field(
-        default=60.0, gt=0, le=3600, description="Longest silence of the server within an answer, in seconds."
+        default=20.0, gt=0, le=3600, description="Longest silence of the server within an answer, in seconds."
     )
     max_connections: int = Field(default=32, ge=1, le=1024, description="Connections kept open by one process.")
     multipart_threshold_bytes: int = Field(

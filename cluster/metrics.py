@@ -31,7 +31,7 @@ disable_created_metrics()
 
 
 class Requests(Protocol):
-    """`count` store requests of one operation with one outcome, and the bytes that they moved."""
+    """`count` store requests of one operation with one outcome, the bytes that they moved, and the repetitions."""
 
     @property
     def operation(self) -> str: ...
@@ -43,6 +43,8 @@ class Requests(Protocol):
     def received(self) -> int: ...
     @property
     def sent(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,12 @@ class DriverMetrics(Metrics):
             operation=_words(STORE_OPERATIONS),
             outcome=_words(STORE_OUTCOMES),
         )
+        self._retries = self._counter(
+            "isofleet_store_retries_total",
+            "Further attempts at requests to the object store, after one that failed in a way that may pass; counted "
+            "as the requests are.",
+            operation=_words(STORE_OPERATIONS),
+        )
         self._bytes = self._counter(
             "isofleet_store_bytes_total",
             "Bytes moved from and to the object store, counted as the requests are.",
@@ -173,6 +181,7 @@ class DriverMetrics(Metrics):
         for reason in RESTART_REASONS:
             self._restarts.labels(reason)
         for operation in STORE_OPERATIONS:
+            self._retries.labels(operation)
             for result in STORE_OUTCOMES:
                 self._requests.labels(operation, result)
         for direction in ("received", "sent"):
@@ -228,17 +237,18 @@ class DriverMetrics(Metrics):
         """An actor died for one of the pool's reasons and was replaced or given up."""
         self._restarts.labels(reason).inc()
 
-    def store_request(self, operation: str, outcome: str, received: int, sent: int) -> None:
+    def store_request(self, operation: str, outcome: str, received: int, sent: int, retries: int) -> None:
         """One request of the driver's own: the observer that `cluster.store.Stores` takes. Sizes in bytes."""
-        self._count(operation, outcome, 1, received, sent)
+        self._count(operation, outcome, 1, received, sent, retries)
 
     def store_requests(self, requests: Iterable[Requests]) -> None:
         """What an actor's requests added up to."""
         for of in requests:
-            self._count(of.operation, of.outcome, of.count, of.received, of.sent)
+            self._count(of.operation, of.outcome, of.count, of.received, of.sent, of.retries)
 
-    def _count(self, operation: str, outcome: str, count: int, received: int, sent: int) -> None:
+    def _count(self, operation: str, outcome: str, count: int, received: int, sent: int, retries: int) -> None:
         self._requests.labels(operation, outcome).inc(count)
+        self._retries.labels(operation).inc(retries)
         self._bytes.labels("received").inc(received)
         self._bytes.labels("sent").inc(sent)
 

@@ -262,7 +262,7 @@ class Driver:
                     self._pending[source.item_id].attempts += deaths - 1
                     self._fail(source.item_id, ErrorCode(reason), message)
             case Raised(_, RequestError() as error):  # the weights are gone or were replaced: no picture's fault
-                raise RunError(f"{error}") from error
+                raise RunError(f"{error}; what was committed stays, and the same command resumes it") from error
             case Raised(task, error):
                 self._isolate(task, error)
             case InputLost(task):
@@ -283,7 +283,7 @@ class Driver:
                     self._pending[order.item_id].attempts += deaths - 1
                     self._fail(order.item_id, ErrorCode(reason), message)
             case Raised(_, RequestError() as error):  # the store cannot be used from there: no mesh's fault
-                raise RunError(f"{error}") from error
+                raise RunError(f"{error}; what was committed stays, and the same command resumes it") from error
             case Raised(task, error):
                 for order in task.items:
                     self._fail(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")

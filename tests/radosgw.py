@@ -58,6 +58,14 @@ class Gateway:
         keys = json.loads(made)["keys"][0]
         return keys["access_key"], keys["secret_key"]
 
+    def add_key(self, name: str, access: str, secret: str) -> tuple[str, str]:
+        """One more pair of keys of a user. The old ones stay good."""
+        _run(
+            "radosgw-admin", "-c", self.configuration, "key", "create", f"--uid={name}", f"--access-key={access}",
+            f"--secret-key={secret}",
+        )  # fmt: skip
+        return access, secret
+
 
 @pytest.fixture(scope="session")
 def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
@@ -91,7 +99,10 @@ def running(folder: Path) -> Iterator[Gateway]:
             "radosgw-admin", "-c", configuration, "user", "create", "--uid=owner", "--display-name=owner",
             f"--access-key={access}", f"--secret-key={secret}",
         )  # fmt: skip
-        yield Gateway(endpoint, access, secret, configuration)
+        gateway = Gateway(endpoint, access, secret, configuration)
+        # A Ray that runs already keeps the environment of its start, so its actors sign as all tests do.
+        gateway.add_key("owner", os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        yield gateway
     finally:
         for pid_file in (folder / "run").glob("*.pid"):
             with suppress(ProcessLookupError, ValueError):

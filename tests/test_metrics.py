@@ -70,7 +70,7 @@ def test_a_run_as_prometheus_sees_it(tmp_path: Path) -> None:
         store.put(f"{tmp_path}/a", b"12345")
         with pytest.raises(NotFound):
             store.get(f"{tmp_path}/b")
-        driver.store_requests([Request("get", "ok", 7, 700, 0)])
+        driver.store_requests([Request("get", "ok", 7, 700, 0, 2)])
         driver.succeeded()
         after = scrape(address.url)
     assert after.keys() - before.keys() == {("isofleet_run_info", "1.2+3", "glb", "64", "a-run")}
@@ -94,6 +94,8 @@ def test_a_run_as_prometheus_sees_it(tmp_path: Path) -> None:
     assert after["isofleet_store_requests_total", "put", "ok"] == 1
     assert after["isofleet_store_requests_total", "get", "not_found"] == 1
     assert after["isofleet_store_requests_total", "get", "ok"] == 7
+    assert after["isofleet_store_retries_total", "get"] == 2
+    assert after["isofleet_store_retries_total", "put"] == 0
     assert after["isofleet_store_bytes_total", "sent"] == 5
     assert after["isofleet_store_bytes_total", "received"] == 700
     for moment in ("run_started", "last_commit", "last_success"):

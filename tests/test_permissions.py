@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from radosgw import radosgw  # noqa: F401
 
 from jobs.cli import main
 
@@ -16,7 +15,7 @@ def run(environment: pytest.MonkeyPatch, *arguments: str) -> int:
 
 
 @pytest.fixture
-def stranger(radosgw, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811
+def stranger(radosgw, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a bucket that the user who is signed in may not touch."""
     bucket = radosgw.new_bucket()
     radosgw.sign_in(monkeypatch, radosgw.add_user(f"stranger-{bucket[-8:]}"))
@@ -46,7 +45,7 @@ def test_an_output_that_may_not_be_written(stranger: str, monkeypatch, capsys, t
     assert "Traceback" not in said
 
 
-def test_a_wrong_secret(radosgw, monkeypatch, capsys, tmp_path) -> None:  # noqa: F811
+def test_a_wrong_secret(radosgw, monkeypatch, capsys, tmp_path) -> None:
     bucket = radosgw.new_bucket()
     radosgw.sign_in(monkeypatch, (radosgw.access_key, "a-marked-secret"))
     monkeypatch.setenv("ISOFLEET_STORE__S3__ENDPOINT_URL", radosgw.endpoint_url)

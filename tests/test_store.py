@@ -1,22 +1,17 @@
 """Both stores against one contract, on real folders and a real HTTP server, and what each alone must bear."""
 
-import contextlib
-import http.client
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from radosgw import radosgw  # noqa: F401
 
 from cluster.config import S3Settings, StoreSettings
 from cluster.errors import RequestError
@@ -35,13 +30,15 @@ from cluster.store import (
     join,
 )
 
+PARTS_FROM = 8 * 1024 * 1024  # bytes; just one more makes two parts
+
 
 class Place:
     """A store and a root in it, with the requests it was seen to make."""
 
     def __init__(self, root: str, make: Callable[..., ObjectStore]) -> None:
         self.root = root
-        self.requests: list[tuple[str, str, int, int]] = []
+        self.requests: list[tuple[str, str, int, int, int]] = []
         self.store = make(on_request=lambda *request: self.requests.append(request))
 
     def put(self, *keys: str) -> None:
@@ -59,10 +56,11 @@ def place(request, tmp_path, monkeypatch) -> Place:
     if request.param == "radosgw":
         gateway = request.getfixturevalue("radosgw")
         gateway.sign_in(monkeypatch)
-        reach = S3Settings(endpoint_url=gateway.endpoint_url, region="us-east-1", max_attempts=3)
+        reach = S3Settings(endpoint_url=gateway.endpoint_url, region="us-east-1", multipart_threshold_bytes=PARTS_FROM)
         return Place(f"s3://{gateway.new_bucket()}/root", lambda on_request: S3Store(reach, on_request))
     s3 = request.getfixturevalue("s3")
-    return Place(s3.uri("root"), lambda on_request: S3Store(s3.settings, on_request))
+    reach = s3.settings.model_copy(update={"multipart_threshold_bytes": PARTS_FROM})
+    return Place(s3.uri("root"), lambda on_request: S3Store(reach, on_request))
 
 
 # The contract.
@@ -96,7 +94,7 @@ def test_a_tail_is_read_alone(place):
     tail = place.store.get_tail(uri, 100)
     assert tail.data == (bytes(range(256)) * 40)[-100:]
     assert tail.info == whole  # the whole object's size, not the tail's
-    assert place.requests == [("get", "ok", 100, 0)]
+    assert place.requests == [("get", "ok", 100, 0, 0)]
     assert place.store.get_tail(uri, 10_240) == place.store.get_tail(uri, 1_000_000) == place.store.get(uri)
     place.store.put(uri, b"")
     assert place.store.get_tail(uri, 8) == place.store.get(uri)
@@ -190,11 +188,11 @@ def test_the_observer_sees_each_request(place):
         place.store.head(join(place.root, "b"))
     assert list(place.store.list(place.root))
     assert place.requests == [
-        ("put", "ok", 0, 3),
-        ("get", "ok", 3, 0),
-        ("get", "too_large", 0, 0),
-        ("head", "not_found", 0, 0),
-        ("list", "ok", 0, 0),
+        ("put", "ok", 0, 3, 0),
+        ("get", "ok", 3, 0, 0),
+        ("get", "too_large", 0, 0, 0),
+        ("head", "not_found", 0, 0, 0),
+        ("list", "ok", 0, 0, 0),
     ]
 
 
@@ -204,6 +202,27 @@ def test_listing_streams(place):
     assert next(listing).key == "0/0"
     assert len(place.requests) - 9 <= 2  # the root and the first folder, or the first page
     listing.close()
+
+
+def test_a_large_object_in_parts_is_whole(place):
+    uri, data = join(place.root, "large"), os.urandom(PARTS_FROM + 1)
+    put = place.store.put(uri, data, content_type="model/gltf-binary")
+    in_parts = isinstance(place.store, S3Store)
+    assert put.etag.endswith("-2") == in_parts  # radosgw's answer to the last part has none: it is asked for
+    assert place.store.get(uri).data == data
+    assert place.store.head(uri) == put
+    # Conditional, it is one request: radosgw ignores If-None-Match when parts are completed.
+    assert place.store.put(join(place.root, "other"), data, if_absent=True).etag != put.etag
+    with pytest.raises(AlreadyExists):
+        place.store.put(uri, data, if_absent=True)
+
+
+def test_every_answer_has_the_same_etag_without_quotes(place):
+    uri = join(place.root, "a")
+    put, got, head = place.store.put(uri, b"1"), place.store.get(uri), place.store.head(uri)
+    (listed,) = place.store.list(place.root)
+    assert {put.etag, got.info.etag, head.etag, listed.etag} == {put.etag}
+    assert '"' not in put.etag
 
 
 # Listing order: a tree and a flat name space differ around "/"; UTF-8 and UTF-16 differ about "～" and an emoji.
@@ -414,19 +433,7 @@ def test_s3_pages_and_folder_markers(s3, monkeypatch):
     del requests[:]
     assert [info.key for info in store.list(s3.uri("p"))] == [name[2:] for name in names]
     if "ISOFLEET_TEST_S3" not in os.environ:
-        assert requests == [("list", "ok", 0, 0)] * 3
-
-
-def test_large_objects_go_in_parts(s3):
-    threshold = 5 * 1024 * 1024
-    store = S3Store(s3.settings.model_copy(update={"multipart_threshold_bytes": threshold}))
-    data = os.urandom(threshold + 1)
-    info = store.put(s3.uri("large"), data, content_type="model/gltf-binary")
-    assert info.etag.endswith("-1")
-    assert store.get(s3.uri("large")).data == data
-    assert store._client.head_object(Bucket=s3.bucket, Key="large")["ContentType"] == "model/gltf-binary"
-    # Conditional, it is one request, which alone S3 promises to be atomic.
-    assert "-" not in store.put(s3.uri("other"), data, if_absent=True).etag
+        assert requests == [("list", "ok", 0, 0, 0)] * 3
 
 
 def test_a_missing_or_impossible_bucket_is_said(s3):
@@ -450,13 +457,6 @@ def test_an_unreachable_server_is_said_soon(s3_server):
     assert time.monotonic() - began < 5
 
 
-def test_missing_credentials_are_said(s3, monkeypatch):
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(Unavailable, match="no credentials"):
-        S3Store(s3.settings).get(s3.uri("a"))
-
-
 def test_unusable_settings_are_said(s3_server):
     for settings_, sentence in [
         (S3Settings(profile="nobody"), r"store\.s3.*nobody"),
@@ -464,129 +464,3 @@ def test_unusable_settings_are_said(s3_server):
     ]:
         with pytest.raises(RequestError, match=sentence):
             S3Store(settings_)
-
-
-# A server in between that misbehaves as networks and servers do. `script(number)` names what to do with the
-# request of that number (from 1): pass it on, or one of the faults below.
-
-
-@contextlib.contextmanager
-def faulty(target: str, script: Callable[[int], str]) -> Iterator[tuple[S3Store, list[str]]]:
-    seen: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-        def answer(self) -> None:
-            fault = script(len(seen) + 1)
-            seen.append(f"{self.command} {fault}")
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.close_connection = True
-            if fault == "denied":
-                self.reply(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
-            elif fault == "conflict":
-                self.reply(409, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
-            elif fault == "enormous":
-                self.send_response(200)
-                self.send_header("Content-Length", str(10**12))
-                self.send_header("ETag", '"x"')
-                self.end_headers()
-            else:
-                onward = http.client.HTTPConnection(urlsplit(target).netloc)
-                onward.request(self.command, self.path, body, dict(self.headers.items()))
-                with onward.getresponse() as answer:
-                    data = answer.read()
-                onward.close()
-                if fault == "truncated":
-                    self.reply(answer.status, data, announce=len(data) + 1, headers=dict(answer.headers))
-                elif fault != "lost":
-                    self.reply(answer.status, data, headers=dict(answer.headers))
-
-        def reply(
-            self, status: int, data: bytes, announce: int | None = None, headers: dict[str, str] | None = None
-        ) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                if name.lower() not in (
-                    "content-length",
-                    "connection",
-                    "transfer-encoding",
-                    "date",
-                    "server",
-                ):
-                    self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data) if announce is None else announce))
-            self.end_headers()
-            self.wfile.write(data)
-
-        do_GET = do_PUT = do_HEAD = answer  # noqa: N815
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}"
-        yield S3Store(S3Settings(endpoint_url=address, max_attempts=3, read_timeout_seconds=5)), seen
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def test_a_refusal_is_said_without_secrets(s3):
-    with faulty(s3.endpoint_url, lambda number: "denied") as (store, _):
-        with pytest.raises(AccessDenied, match=r"AccessDenied.*check the credentials") as caught:
-            store.get(s3.uri("a"))
-        assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(caught.value)
-        with pytest.raises(AccessDenied):
-            store.put(s3.uri("a"), b"", if_absent=True)
-
-
-def test_an_enormous_object_is_refused_before_its_body(s3):
-    with faulty(s3.endpoint_url, lambda number: "enormous") as (store, seen):
-        with pytest.raises(TooLarge, match="1000000000000 bytes"):
-            store.get(s3.uri("a"), max_bytes=1000)
-        assert seen == ["GET enormous"]
-
-
-def test_a_truncated_body_is_read_again(s3):
-    S3Store(s3.settings).put(s3.uri("a"), b"whole")
-    with faulty(s3.endpoint_url, lambda number: "truncated" if number < 3 else "none") as (store, seen):
-        assert store.get(s3.uri("a")).data == b"whole"
-        assert len(seen) == 3
-
-
-def test_a_body_that_stays_truncated_is_unavailable(s3):
-    S3Store(s3.settings).put(s3.uri("a"), b"whole")
-    with faulty(s3.endpoint_url, lambda number: "truncated") as (store, seen):
-        with pytest.raises(Unavailable):
-            store.get(s3.uri("a"))
-        assert len(seen) == 3
-
-
-def test_a_conditional_put_whose_answer_was_lost_is_our_own(s3):
-    with faulty(s3.endpoint_url, lambda number: "lost" if number == 1 else "none") as (store, seen):
-        info = store.put(s3.uri("part"), b"ours", if_absent=True)
-        assert info.etag == S3Store(s3.settings).head(s3.uri("part")).etag
-        assert seen == ["PUT lost", "PUT none", "GET none"]
-
-
-def test_a_lost_answer_to_a_put_that_another_won_is_no_success(s3):
-    S3Store(s3.settings).put(s3.uri("part"), b"theirs")
-    with faulty(s3.endpoint_url, lambda number: "lost" if number == 1 else "none") as (store, _):
-        with pytest.raises(AlreadyExists):
-            store.put(s3.uri("part"), b"ours", if_absent=True)
-        assert store.get(s3.uri("part")).data == b"theirs"
-
-
-def test_a_conflict_is_tried_again_a_bounded_number_of_times(s3):
-    with faulty(s3.endpoint_url, lambda number: "conflict" if number < 3 else "none") as (store, seen):
-        store.put(s3.uri("part"), b"ours", if_absent=True)
-        assert len(seen) == 3
-    with faulty(s3.endpoint_url, lambda number: "conflict") as (store, seen):
-        with pytest.raises(Unavailable, match="others"):
-            store.put(s3.uri("other"), b"ours", if_absent=True)
-        assert len(seen) == 3

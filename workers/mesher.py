@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from cluster.config import StoreSettings
-from cluster.store import ObjectInfo, StoreError, Stores
+from cluster.errors import RequestError
+from cluster.store import CredentialsError, ObjectInfo, StoreError, Stores
 from workers.failure import ErrorCode, ItemError
 from workers.isosurface import SparseField
 from workers.mesh import MeshReport, build, check, export, verify
@@ -64,7 +65,10 @@ class Mesher:
         self._uploaders = ThreadPoolExecutor(_UPLOADERS, "upload")
 
     def mesh(self, orders: tuple[Order, ...], fields: list[SparseField]) -> Shipment:
-        """Results for `orders`; whatever is wrong with one mesh is its own `Failure`."""
+        """Results for `orders`; whatever is wrong with one mesh is its own `Failure`.
+
+        Raises RequestError for what is wrong with all of them: a store that nobody is signed in to.
+        """
         pending = [self._start(order, fields[order.field]) for order in orders]
         results = tuple(part.result() if isinstance(part, Future) else part for part in pending)
         return Shipment(results, self._tally.take())
@@ -89,6 +93,8 @@ class Mesher:
             put: ObjectInfo = self._stores.open(order.mesh_uri).put(
                 order.mesh_uri, data, content_type=_CONTENT_TYPES[self._recipe.format]
             )
+        except CredentialsError as error:
+            raise RequestError(str(error)) from error
         except StoreError as error:
             return Failure(order.item_id, ErrorCode.UPLOAD_FAILED, f"The mesh could not be written: {error}.")
         upload_ms = (time.perf_counter() - started) * 1000

@@ -16,7 +16,7 @@ import torch
 
 from cluster.config import ImageSettings, StoreSettings
 from cluster.errors import RequestError
-from cluster.store import AccessDenied, NotFound, StoreError, Stores, TooLarge
+from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, Stores, TooLarge
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
@@ -157,6 +157,8 @@ class Reconstructor:
             started = time.perf_counter()
             try:
                 found = self._stores.open(source.uri).get(source.uri, max_bytes=self._images.max_bytes)
+            except CredentialsError as error:
+                raise RequestError(str(error)) from error
             except StoreError as error:
                 raise _unread(error) from error
             fetch_ms = _milliseconds(started)

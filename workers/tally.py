@@ -5,17 +5,19 @@ Works on: what a store's observer is told. Knows nothing about Prometheus or act
 
 import threading
 from dataclasses import dataclass
+from operator import add
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`count` requests of one operation with one outcome, and the bytes that they moved."""
+    """`count` requests of one operation with one outcome, the bytes that they moved, and the repetitions."""
 
     operation: str
     outcome: str
     count: int
     received: int
     sent: int
+    retries: int
 
 
 class Tally:
@@ -23,12 +25,12 @@ class Tally:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self._counts: dict[tuple[str, str], tuple[int, ...]] = {}
 
-    def __call__(self, operation: str, outcome: str, received: int, sent: int) -> None:
+    def __call__(self, operation: str, outcome: str, received: int, sent: int, retries: int) -> None:
         with self._lock:
-            count, all_received, all_sent = self._counts.get((operation, outcome), (0, 0, 0))
-            self._counts[operation, outcome] = (count + 1, all_received + received, all_sent + sent)
+            before = self._counts.get((operation, outcome), (0, 0, 0, 0))
+            self._counts[operation, outcome] = tuple(map(add, before, (1, received, sent, retries)))
 
     def take(self) -> tuple[Request, ...]:
         """The requests since the last call."""

@@ -14,6 +14,7 @@ from cluster.store.local import LocalStore
 from cluster.store.objects import (
     AccessDenied,
     AlreadyExists,
+    CredentialsError,
     NotFound,
     Object,
     ObjectInfo,
@@ -28,6 +29,7 @@ from cluster.store.s3 import S3Store
 __all__ = [
     "AccessDenied",
     "AlreadyExists",
+    "CredentialsError",
     "LocalStore",
     "NotFound",
     "Object",

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-# operation (list, get, head, put), outcome ("ok" or a StoreError's), bytes received, bytes sent.
-# Called from whichever thread made the request.
-Observer = Callable[[str, str, int, int], None]
+# operation (list, get, head, put), outcome ("ok" or a StoreError's), bytes received, bytes sent, and how often it was
+# tried again. Called from whichever thread made the request.
+Observer = Callable[[str, str, int, int, int], None]
 
 
 class StoreError(Exception):
@@ -56,6 +56,10 @@ class Unavailable(StoreError):  # noqa: N818
     """The store cannot be used: unreachable after every retry, no credentials, no such bucket, disk full."""
 
     outcome = "unavailable"
+
+
+class CredentialsError(Unavailable):
+    """Whoever asks has no credentials, or expired ones: every request would fail until that is put right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ class ObjectStore(Protocol):
 class Traffic:
     received: int = 0
     sent: int = 0
+    retries: int = 0
 
 
 class Observed(ABC):
@@ -145,7 +150,7 @@ class Observed(ABC):
             raise failure from error
         finally:
             if self._on_request is not None:
-                self._on_request(operation, outcome, traffic.received, traffic.sent)
+                self._on_request(operation, outcome, traffic.received, traffic.sent, traffic.retries)
 
 
 def check_size(info: ObjectInfo, max_bytes: int | None) -> None:
