@@ -140,13 +140,13 @@ def item_id_for(key: str) -> str:
     return _hashed(key)
 
 
-def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int) -> Iterator[Shard]:
+def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int, *, write: bool = True) -> Iterator[Shard]:
     """Freeze the catalog into `OUTPUT/catalog/`, yielding each shard as soon as it is written.
 
     Shards tile the catalog exactly once, whoever writes them: each is put only if absent and carries the
     position at which the next one starts, so a driver that resumes or loses a race goes on from what stands
     there. The last one says so itself; `_index.json` (shards, items) follows, and from then on nothing is
-    listed again.
+    listed again. Without `write`, the shards are those that would be frozen.
 
     Raises RequestError: nothing to do, an unreadable table, or a table that changed before all was frozen.
     RunError: a shard is missing or damaged. StoreError: the store failed.
@@ -171,7 +171,8 @@ def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int) -> Iter
                 fresh = _cut(catalog, last.end if last else None, index, shard_size)
             shard = next(fresh)
             try:
-                store.put(uri, _shard_bytes(shard), if_absent=True)
+                if write:
+                    store.put(uri, _shard_bytes(shard), if_absent=True)
             except AlreadyExists:
                 ours, shard = shard, _read_shard(store, uri, index)
                 if shard is None:
@@ -180,7 +181,7 @@ def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int) -> Iter
                     fresh = None  # the other driver saw another catalog: go on from where theirs ends
         yield shard
         last = shard
-    if not planned:
+    if write and not planned:
         totals = json.dumps({"shards": last.index + 1, "items": last.end.count}).encode()
         # The final shard, and so the totals, are the same for every driver.
         with contextlib.suppress(AlreadyExists):

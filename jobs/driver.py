@@ -23,7 +23,9 @@ from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
 from jobs import budget, manifest, run
 from jobs.catalog import Item, Shard
+from jobs.estimate import Measured, Meter
 from jobs.manifest import Row
+from jobs.previous import Previous
 from jobs.stop import Stop
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
@@ -43,6 +45,7 @@ ACTORS = (Reconstructor.__name__, Mesher.__name__)
 
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
 _DECODING_SHARE = 0.75  # of a cluster's CPUs without a GPU; measured at 64³: decoding takes longer than meshing
+_MOST_ROWS = 16_384  # in open shards, some 10 kB each: few images to convert among many carried keep many open
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
 
 
@@ -83,7 +86,7 @@ class Driver:
         record: run.RunRecord,
         stores: Stores,
         metrics: DriverMetrics,
-        cluster: Session,
+        previous: Previous,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._config = config
@@ -91,6 +94,8 @@ class Driver:
         self._record = record
         self._stores = stores
         self._metrics = metrics
+        self._previous = previous
+        self._meter = Meter()
         self._on_progress = on_progress
         self._open: dict[int, _OpenShard] = {}
         self._pending: dict[str, _Pending] = {}
@@ -100,17 +105,35 @@ class Driver:
         self._planned = False
         self._done: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._reconstructors, self._meshers = self._pools(cluster)
 
-    def drive(self, first: Shard, shards: Iterator[Shard], stop: Stop) -> None:
-        """Run until every shard is committed. Raises RunError: the run cannot go on, or is asked to stop."""
+    def settle(self, shards: Iterator[Shard], stop: Stop) -> bool:
+        """Commit shards as long as no image in them needs an actor; True when one does, and `drive` must go on.
+
+        Raises RunError when it is asked to stop.
+        """
+        for shard in shards:
+            self._admit(shard)
+            self._show()
+            if self._pending:
+                return True
+            if stop.by:
+                raise _stopped(stop)
+        return False
+
+    def drive(self, cluster: Session, shards: Iterator[Shard], stop: Stop) -> Measured | None:
+        """Run on `cluster` until every shard is committed; returns what that took.
+
+        Raises RunError: the run cannot go on, or is asked to stop.
+        """
+        needs = self._needs(cluster)
+        started = time.monotonic()
+        self._reconstructors, self._meshers = self._pools(needs)
         try:
-            self._admit(first)
             while not stop.by:
-                self._feed(shards)
+                more = self._feed(shards)
                 if not self._open and self._planned:
                     break
-                self._collect(_WAIT_SECONDS)
+                self._collect(0 if more else _WAIT_SECONDS)
                 if why := budget.hopeless(self._config.reconstruct, self._done["failed"], self._done.total()):
                     most, count = self._errors.most_common(1)[0]
                     raise RunError(
@@ -119,8 +142,9 @@ class Driver:
                     )
             else:
                 self._wind_down()
-                raise RunError(f"stopped by {stop.by}; what was committed stays, and the same command resumes it.")
+                raise _stopped(stop)
             self._report()
+            return self._meter.measured(self._record.request, needs, time.monotonic() - started)
         finally:
             self._reconstructors.close()
             self._meshers.close()
@@ -146,11 +170,14 @@ class Driver:
             self._feed_meshers()
             self._collect(min(left, _WAIT_SECONDS))
 
-    def _pools(self, cluster: Session) -> tuple[ActorPool[Source], ActorPool[Order]]:
-        """The actors, once the cluster is known to have room for them."""
-        actors, request = self._config.actors, self._record.request
-        needs = _actor_needs(actors, cluster.resources())
+    def _needs(self, cluster: Session) -> tuple[ActorNeed, ActorNeed]:
+        """What the actors need, once the cluster is known to have room for it."""
+        needs = _actor_needs(self._config.actors, cluster.resources())
         cluster.require(needs)
+        return needs
+
+    def _pools(self, needs: tuple[ActorNeed, ActorNeed]) -> tuple[ActorPool[Source], ActorPool[Order]]:
+        actors, request = self._config.actors, self._record.request
         recipe = request.recipe()
         used = {bundle.digest: bundle.uri for bundle in request.weights.values()}
         threads = max(1, int(actors.cpus_per_reconstructor))
@@ -181,10 +208,15 @@ class Driver:
     # --- from the catalog to the pools
 
     def _admit(self, shard: Shard) -> None:
-        """Take a shard's items into the run; those that are wrong from the start get their rows at once."""
+        """Take a shard's items into the run; those that are wrong from the start, or that an earlier run has
+        converted, get their rows at once."""
         self._open[shard.index] = _OpenShard(shard)
         request = self._record.request
+        carried = self._previous.carry(shard, self._record.run_id)
         for item in shard.items:
+            if item.item_id in carried:
+                self._enter(carried[item.item_id])
+                continue
             digest = request.digest_for(item.category)
             mesh_uri = join(self._output, "meshes", item.category, f"{item.item_id}.{request.format}")
             source = Source(item.item_id, item.source_uri, item.etag, digest or "", mesh_uri)
@@ -204,24 +236,32 @@ class Driver:
         while self._to_mesh and self._meshers.free:
             self._meshers.submit(self._to_mesh.popleft())
 
-    def _feed(self, shards: Iterator[Shard]) -> None:
-        """Keep the pools full, opening a shard only when what is open cannot do so."""
+    def _feed(self, shards: Iterator[Shard]) -> bool:
+        """Keep the pools full, opening a shard only when what is open cannot do so. True: there may be more to open,
+        one at a time, since a shard of which all is carried gives the actors nothing while outcomes wait."""
         self._feed_meshers()
         # Fields wait in the object store: no more of them than the meshers will take soon.
         while self._reconstructors.free and len(self._to_mesh) <= self._meshers.alive:
             if self._suspended:
                 self._submit(self._suspended.popleft())
                 continue
-            while not self._planned and sum(map(len, self._waiting.values())) < self._look_ahead():
+            if not self._planned and not self._enough():
                 shard = next(shards, None)
                 if shard is None:
                     self._planned = True
                 else:
                     self._admit(shard)
+                    return True
             batch = self._next_batch()
             if not batch:
-                return
+                return False
             self._submit(Task("reconstruct", batch, num_returns=2))
+        return False
+
+    def _enough(self) -> bool:
+        """Whether what is open fills the actors' next batches, or memory as far as it should."""
+        ready = sum(map(len, self._waiting.values()))
+        return ready >= self._look_ahead() or sum(len(shard.rows) for shard in self._open.values()) > _MOST_ROWS
 
     def _look_ahead(self) -> int:
         return self._config.reconstruct.batch_size * CALLS_AT_ONCE * max(1, self._reconstructors.alive)
@@ -244,7 +284,8 @@ class Driver:
 
     def _reconstructed(self, outcome: Outcome[Source]) -> None:
         match outcome:
-            case Finished(task, Batch(results, requests), refs, deaths):
+            case Finished(task, Batch(results, requests, device), refs, deaths):
+                self._meter.images(len(results), device)
                 self._metrics.store_requests(requests)
                 orders = []
                 for result in results:
@@ -327,7 +368,7 @@ class Driver:
         self._metrics.stage("upload", meshed.upload_ms / 1000)
 
     def _finish(self, pending: _Pending, read: Reading, **columns: Any) -> None:
-        """Give an image its one row, and commit its shard if it was the last."""
+        """Give an image its one row."""
         made = pending.reconstruction
         if made:
             columns |= {"latent": made.latent, "points_evaluated": made.points_evaluated}
@@ -335,6 +376,9 @@ class Driver:
             self._metrics.stage("encode", made.encode_ms / 1000)
             self._metrics.stage("decode", made.decode_ms / 1000)
             self._metrics.points(made.points_evaluated)
+            self._meter.points(made.points_evaluated)
+        if read.source_bytes is not None:
+            self._meter.bytes(read.source_bytes)
         if read.fetch_ms is not None:
             self._metrics.stage("fetch", read.fetch_ms / 1000)
         row = Row(
@@ -345,14 +389,18 @@ class Driver:
             width=read.width, height=read.height, fetch_ms=read.fetch_ms,
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip
+        del self._pending[row.item_id]
+        self._enter(row)
+
+    def _enter(self, row: Row) -> None:
+        """Put a row into its shard, and commit the shard if it was the last."""
         self._done[row.status] += 1
         if row.error_code is not None:
             self._errors[row.error_code] += 1
-        shard = self._open[pending.shard]
+        shard = self._open[row.shard]
         shard.rows[row.item_id] = row
-        del self._pending[row.item_id]
         if len(shard.rows) == len(shard.shard.items):
-            self._commit(pending.shard)
+            self._commit(row.shard)
 
     def _commit(self, index: int) -> None:
         shard = self._open.pop(index)
@@ -381,6 +429,9 @@ class Driver:
 
     def _report(self) -> None:
         self._measure()
+        self._show()
+
+    def _show(self) -> None:
         done = self._done.total()
         images = done + len(self._pending) if self._planned else None
         self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))
@@ -405,6 +456,10 @@ def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple
         ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
         ActorNeed("meshers", meshers, cpus, 0),
     )
+
+
+def _stopped(stop: Stop) -> RunError:
+    return RunError(f"stopped by {stop.by}; what was committed stays, and the same command resumes it.")
 
 
 def _item_id(work: Source | Order) -> str:

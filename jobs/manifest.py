@@ -174,10 +174,13 @@ def committed(stores: Stores, output: str) -> set[int]:
     return {int(match[1]) for match in matches if match}
 
 
-def read_part(stores: Stores, output: str, shard_index: int) -> pa.Table:
-    """One shard's rows, with `SCHEMA`. Raises RunError for a damaged part, StoreError (NotFound) for none."""
+def read_part(stores: Stores, output: str, shard_index: int, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """One shard's rows, with `SCHEMA` or some of its columns.
+
+    Raises RunError for a damaged part, StoreError (NotFound) for none.
+    """
     uri = part_uri(output, shard_index)
-    return parquet.from_bytes(stores.open(uri).get(uri).data, SCHEMA, uri, later=_LATER)
+    return parquet.from_bytes(stores.open(uri).get(uri).data, SCHEMA, uri, columns=columns, later=_LATER)
 
 
 def parts(stores: Stores, output: str) -> Iterator[pa.Table]:
@@ -246,6 +249,11 @@ The meanings below are also in each file's field metadata (`description`, `unit`
 | column | type | unit | null | meaning |
 |---|---|---|---|---|
 {columns}
+
+A row with `carried_from` was not made by this run: an earlier output has it, and its image has not changed since.
+`run_id` and `shard` are this run's; all other columns are those of the run that made the mesh, attempts, versions and
+times included, and `mesh_uri` is where that run put it. Rows are carried over any number of runs; `carried_from` and
+`mesh_uri` stay. [incremental.md](incremental.md) says when a row is carried, and what `OUTPUT/vanished/` is.
 
 ## Error codes
 

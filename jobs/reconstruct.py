@@ -6,6 +6,7 @@ does what: `jobs.driver` does the work.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from cluster.config import Config
@@ -16,21 +17,30 @@ from cluster.metrics import DriverMetrics
 from cluster.pushgateway import push
 from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
-from jobs import budget, manifest, run
-from jobs.catalog import Shard, open_catalog, plan
+from jobs import budget, manifest, run, vanished
+from jobs.catalog import Catalog, Shard, open_catalog, plan
 from jobs.driver import ACTORS, Driver, Progress
+from jobs.estimate import Measured
+from jobs.previous import Previous
 from jobs.stop import Stop
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended; the counts are those of the manifest. `within_budget` decides the exit status."""
+    """How a run ended; the counts are those of the manifest. `within_budget` decides the exit status.
+
+    images = ok + failed = carried + computed; `carried` are among the `ok`, and `vanished` among none of them.
+    `mesh_bytes` and `points_evaluated` are those of the rows that were not carried.
+    """
 
     run_id: str
     output: str
     images: int
     ok: int
     failed: int
+    carried: int
+    computed: int
+    vanished: int
     errors: dict[str, int]
     shards: int
     shards_resumed: int
@@ -38,6 +48,13 @@ class Result:
     points_evaluated: int
     seconds: float
     within_budget: bool
+
+
+# What `_SUCCESS.json` repeats of a result; `measured` is beside them.
+_LASTING = (
+    "run_id", "images", "ok", "failed", "carried", "computed", "vanished", "errors", "shards", "mesh_bytes",
+    "points_evaluated", "seconds",
+)  # fmt: skip
 
 
 def reconstruct(
@@ -52,6 +69,9 @@ def reconstruct(
 ) -> Result:
     """Convert every image of `catalog` and commit one row for each under `output`; resume what is there.
 
+    Images that are as they were in one of `reconstruct.previous` keep the row and the mesh that they have there. Ray
+    is joined or started only if an image is to be converted.
+
     `metrics` are told of what happens, and `targets`, where somebody serves them, of the nodes' exporters. When `stop`
     is asked for, nothing more is taken up, the shards that what is in flight completes are committed within
     `reconstruct.stop_seconds`, and RunError follows.
@@ -64,46 +84,78 @@ def reconstruct(
     stop = stop or Stop()
     stores = Stores(config.store, metrics.store_request)
     try:
-        request = run.request_for(catalog, config.reconstruct, stores)
-        source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
-        if not run.exists(stores, output):
-            next(source.items())  # an empty or unreadable catalog raises before anything is written
-        record = run.begin(stores, output, request)
+        record, source, previous = _begin(catalog, output, config, stores)
     except StoreError as error:
         raise RequestError(f"the run cannot begin: {error}.") from error
-    metrics.begun(
-        record.run_id, run.code_version(), request.resolution, request.format, config.reconstruct.max_failed_percent
-    )
-    try:
-        committed = manifest.committed(stores, output)
-        before = manifest.summary(stores, output, committed)
-        metrics.committed_before(before.shards, before.outcomes)
-        if targets is not None:
-            targets.begin(record.run_id)  # not earlier: to Prometheus, what stood in the store would be a burst of work
-        shards = (
-            shard
-            for shard in _told(plan(source, output, stores, request.shard_size), metrics)
-            if shard.index not in committed
+    with closing(previous):
+        metrics.begun(
+            record.run_id,
+            run.code_version(),
+            record.request.resolution,
+            record.request.format,
+            config.reconstruct.max_failed_percent,
         )
-        first = next(shards, None)
-        if first is not None:
-            with session(config.ray) as cluster, exporters(config.metrics, targets, ACTORS):
-                driver = Driver(config, output, record, stores, metrics, cluster, on_progress)
-                with stop.watched():
-                    driver.drive(first, shards, stop)
-        return _conclude(stores, output, record, config, len(committed), started, metrics)
-    except StoreError as error:
-        raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error
-    finally:
-        if config.metrics.pushgateway:
-            push(config.metrics.pushgateway, record.run_id, metrics.registry)
+        try:
+            committed = manifest.committed(stores, output)
+            before = manifest.summary(stores, output, committed)
+            metrics.committed_before(before.shards, before.outcomes)
+            if targets is not None:
+                # Not earlier: to Prometheus, what stood in the store would be a burst of work.
+                targets.begin(record.run_id)
+            gone = vanished.count(stores, output) if record.request.previous else 0
+            if gone is None:
+                previous.fill()
+            planned = plan(source, output, stores, record.request.shard_size)
+            shards = _open_shards(planned, committed, previous if gone is None else None, metrics)
+            driver = Driver(config, output, record, stores, metrics, previous, on_progress)
+            measured = None
+            with stop.watched():
+                converting = driver.settle(shards, stop)
+            if converting:
+                with session(config.ray) as cluster, exporters(config.metrics, targets, ACTORS), stop.watched():
+                    measured = driver.drive(cluster, shards, stop)
+            if gone is None:
+                gone = vanished.write(stores, output, previous.vanished(vanished.SCHEMA.names))
+            metrics.vanished(gone)
+            return _conclude(stores, output, record, config, len(committed), gone, started, measured, metrics)
+        except StoreError as error:
+            raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error
+        finally:
+            if config.metrics.pushgateway:
+                push(config.metrics.pushgateway, record.run_id, metrics.registry)
 
 
-def _told(shards: Iterator[Shard], metrics: DriverMetrics) -> Iterator[Shard]:
-    """The shards as they are listed, each told to the metrics."""
-    for shard in shards:
+def _begin(catalog: str, output: str, config: Config, stores: Stores) -> tuple[run.RunRecord, Catalog, Previous]:
+    """The run's record, its catalog and what went before; whatever is wrong with them raises before a record is
+    written."""
+    request = run.request_for(catalog, output, config.reconstruct, stores)
+    source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
+    previous = Previous(stores, request)
+    try:
+        if not run.exists(stores, output):
+            next(source.items())
+            previous.fill()
+        record = run.begin(stores, output, request)
+        if record.request.previous != request.previous:  # an earlier start saw less of a run that was going on
+            previous.close()
+            previous = Previous(stores, record.request)
+    except BaseException:
+        previous.close()
+        raise
+    return record, source, previous
+
+
+def _open_shards(
+    planned: Iterator[Shard], committed: set[int], previous: Previous | None, metrics: DriverMetrics
+) -> Iterator[Shard]:
+    """The shards that are not committed. The metrics are told of all, and `previous` sees all, so as to know in the
+    end which images vanished."""
+    for shard in planned:
         metrics.planned(len(shard.items))
-        yield shard
+        if previous:
+            previous.see(shard)
+        if shard.index not in committed:
+            yield shard
 
 
 def _conclude(
@@ -112,7 +164,9 @@ def _conclude(
     record: run.RunRecord,
     config: Config,
     resumed: int,
+    gone: int,
     started: float,
+    measured: Measured | None,
     metrics: DriverMetrics,
 ) -> Result:
     totals = manifest.summary(stores, output)
@@ -123,6 +177,9 @@ def _conclude(
         images=totals.images,
         ok=totals.ok,
         failed=totals.failed,
+        carried=totals.carried,
+        computed=totals.images - totals.carried,
+        vanished=gone,
         errors=totals.errors,
         shards=totals.shards,
         shards_resumed=resumed,
@@ -132,18 +189,8 @@ def _conclude(
         within_budget=within,
     )
     if within:
-        counts = (
-            "run_id",
-            "images",
-            "ok",
-            "failed",
-            "errors",
-            "shards",
-            "mesh_bytes",
-            "points_evaluated",
-            "seconds",
-        )
-        run.finish(stores, output, {name: getattr(result, name) for name in counts})
+        lasting = {name: getattr(result, name) for name in _LASTING}
+        run.finish(stores, output, lasting | {"measured": measured.model_dump() if measured else None})
         metrics.succeeded()
     return result
 

@@ -6,6 +6,7 @@ Works on: `OUTPUT/_run.json` and `OUTPUT/_SUCCESS.json`. Knows nothing about how
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cluster.config import ReconstructSettings
 from cluster.errors import RequestError
 from cluster.store import AlreadyExists, NotFound, Stores, canonical, join
+from jobs import manifest
 from workers import weights
 from workers.reconstructor import Recipe
 
@@ -33,8 +35,25 @@ class WeightsUsed(BaseModel):
     digest: str
 
 
+class PreviousUsed(BaseModel):
+    """An earlier output, and what its manifest held when the run began: a run that goes on adds to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    run_id: str
+    exact: bool
+    shards: str  # the committed ones: `0-11,13`
+
+    def indices(self) -> Iterator[int]:
+        """The shards, one by one."""
+        for span in filter(None, self.shards.split(",")):
+            first, _, last = span.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+
 class Request(BaseModel):
-    """All that the meshes of an output are a function of, beside the pictures."""
+    """All that the meshes of an output are a function of, beside the pictures, and where they may lie already."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,6 +67,7 @@ class Request(BaseModel):
     batch_size: int
     chunk_points: int | None
     weights: dict[str, WeightsUsed]
+    previous: tuple[PreviousUsed, ...] = ()
 
     def digest_for(self, category: str) -> str | None:
         """The digest of the bundle that serves `category`, None where none does."""
@@ -70,11 +90,16 @@ class RunRecord(BaseModel):
     request: Request
 
 
-def request_for(catalog: str, settings: ReconstructSettings, stores: Stores) -> Request:
+def request_for(catalog: str, output: str, settings: ReconstructSettings, stores: Stores) -> Request:
     """What `settings` ask of the images in `catalog`; every bundle is read once for its digest.
 
-    Raises RequestError for weights that cannot be used.
+    Raises RequestError for weights or previous outputs that cannot be used, StoreError for the latter.
     """
+    if settings.previous and settings.limit is not None:
+        raise RequestError(
+            "reconstruct.limit and reconstruct.previous exclude each other: images beyond the limit would count as "
+            "vanished; give one of them."
+        )
     by_category = {ANY_CATEGORY: settings.weights} if isinstance(settings.weights, str) else dict(settings.weights)
     if not by_category:
         raise RequestError("reconstruct.weights names no weights; give a bundle, or one for each category.")
@@ -85,8 +110,36 @@ def request_for(catalog: str, settings: ReconstructSettings, stores: Stores) -> 
     return Request(
         catalog=canonical(catalog),
         weights=used,
-        **{name: getattr(settings, name) for name in Request.model_fields if name not in ("catalog", "weights")},
+        previous=tuple(_previous(uri, output, stores) for uri in settings.previous),
+        **{
+            name: getattr(settings, name)
+            for name in Request.model_fields
+            if name not in ("catalog", "weights", "previous")
+        },
     )
+
+
+def _previous(uri: str, output: str, stores: Stores) -> PreviousUsed:
+    where = canonical(uri).rstrip("/")
+    if where == canonical(output).rstrip("/"):
+        raise RequestError(f"--previous {uri} is OUTPUT itself; name an earlier output, or resume without it.")
+    try:
+        record = read(stores, where)
+    except RequestError as error:
+        raise RequestError(f"--previous {uri} cannot be used: {error}") from error
+    shards = _spans(sorted(manifest.committed(stores, where)))
+    return PreviousUsed(uri=where, run_id=record.run_id, exact=record.request.exact, shards=shards)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """`0-11,13` for the numbers 0 to 11 and 13."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 def begin(stores: Stores, output: str, request: Request) -> RunRecord:
@@ -105,11 +158,19 @@ def begin(stores: Stores, output: str, request: Request) -> RunRecord:
     try:
         stores.open(uri).put(uri, _json(record.model_dump()), if_absent=True, content_type="application/json")
     except AlreadyExists:
-        record = read(stores, output)
+        return resumed(stores, output, request)
+    return record
+
+
+def resumed(stores: Stores, output: str, request: Request) -> RunRecord:
+    """The record that stands in `output`. Raises RequestError, naming what differs, unless it was asked the same."""
+    record = read(stores, output)
     for name in Request.model_fields:
         stood, asked = getattr(record.request, name), getattr(request, name)
         if name == "weights":
             stood, asked = _digests(stood), _digests(asked)
+        if name == "previous":
+            stood, asked = _runs(stood), _runs(asked)
         if stood != asked:
             raise RequestError(
                 f"{output} holds a run with {name} {_short(stood)}, and this one asks for {_short(asked)}; "
@@ -167,7 +228,13 @@ def _digests(used: dict[str, WeightsUsed]) -> dict[str, str]:
     return {category: bundle.digest for category, bundle in sorted(used.items())}
 
 
+def _runs(used: tuple[PreviousUsed, ...]) -> tuple[str, ...]:
+    return tuple(f"{one.uri} ({one.run_id})" for one in used)
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     if isinstance(value, dict):
         return ", ".join(
             digest[:12] if key == ANY_CATEGORY else f"{key}={digest[:12]}" for key, digest in value.items()

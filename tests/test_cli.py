@@ -112,7 +112,12 @@ def test_a_damaged_output_fails_the_run(catalog: Path, undisturbed: Run, options
 def test_a_dry_run_counts_and_writes_nothing(catalog: Path, options: list[str], tmp_path: Path) -> None:
     end = isofleet("reconstruct", catalog, tmp_path / "out", *options, "--dry-run", "--json")
     size = sum(path.stat().st_size for path in catalog.rglob("*.png"))
-    assert json.loads(end.stdout) == {"images": 40, "bytes": size, "shards": 10, "unusable_rows": 0}
+    said = json.loads(end.stdout)
+    assert {name: value for name, value in said.items() if value} == {
+        "images": 40, "new": 40, "compute": 40, "shards": 10, "bytes": size, "resolution": 16,
+        "why_not": "there is no measured rate: give --previous an output that was made at resolution 16",
+    }  # fmt: skip
+    assert (said["device_hours"], said["carried"], said["unusable"]) == (None, 0, 0)
     assert (end.status, end.stderr) == (0, "")
     assert not (tmp_path / "out").exists()
 

@@ -91,10 +91,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A call's answer: one result for each source, in order, and the store requests that it made."""
+    """A call's answer: one result for each source, in order, the store requests that it made, and on which kind of
+    device it ran: the GPU's name, or "CPU"."""
 
     results: tuple[Reconstruction | Failure, ...]
     requests: tuple[Request, ...]
+    device: str
 
 
 class Reconstructor:
@@ -117,6 +119,7 @@ class Reconstructor:
         self._recipe = recipe
         self._bundles: dict[str, Bundle] = {}
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device_name = torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
         # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
         self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
         self._chunk_points = recipe.chunk_points or _CHUNK_POINTS[self._device]
@@ -148,7 +151,7 @@ class Reconstructor:
             with self._computing:
                 self._compute(bundle, inputs, results, fields)
         ordered = tuple(results[source.item_id] for source in sources)
-        return Batch(ordered, self._tally.take()), fields
+        return Batch(ordered, self._tally.take(), self._device_name), fields
 
     def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray] | Failure:
         """The network's input float32[128, 128] of one picture."""

@@ -36,7 +36,14 @@ def reconstruct(
     limit: Annotated[int | None, typer.Option(help="Take only the first so many images.")] = None,
     max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
     address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Check the request and count the images; convert none.")] = False,
+    previous: Annotated[
+        list[str] | None,
+        typer.Option(help="Earlier output whose unchanged images are not converted again; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done and what it would take; do nothing.")] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -46,6 +53,8 @@ def reconstruct(
     isofleet reconstruct photos/ meshes/ --resolution 128
 
     isofleet reconstruct s3://shop/photos s3://shop/meshes --address auto
+
+    isofleet reconstruct s3://shop/photos s3://shop/tuesday --previous s3://shop/monday --dry-run --price 2.5
     """
     options = {
         "reconstruct.weights": _weights(weights),
@@ -54,13 +63,16 @@ def reconstruct(
         "reconstruct.exact": exact,
         "reconstruct.category": category,
         "reconstruct.limit": limit,
+        "reconstruct.previous": previous or None,
         "reconstruct.max_failed_percent": max_failed_percent,
         "ray.address": address,
     }
     chosen = configuration(config, settings, options)
     if dry_run:
-        _dry_run(catalog, chosen, as_json)
+        _dry_run(catalog, output, chosen, price, as_json)
         return
+    if price is not None:
+        raise RequestError("--price is for an estimate; give --dry-run with it.")
     result = _run(catalog, output, chosen)
     _print_result(result, as_json)
     raise typer.Exit(0 if result.within_budget else 1)
@@ -123,9 +135,11 @@ def _served(metrics: "DriverMetrics", config: Config) -> Iterator["Targets | Non
 def _print_result(result: "Result", as_json: bool) -> None:
     rate = result.images / result.seconds if result.seconds else 0.0
     resumed = f", {result.shards_resumed} of them from an earlier start" if result.shards_resumed else ""
+    earlier = f"{result.carried} carried forward, {result.computed} converted; {result.vanished} vanished since"
     lines = [
         f"{result.ok} meshes and {result.failed} failures from {result.images} images "
         f"in {result.seconds:.1f} s ({rate:.1f} images/s), {result.shards} shards{resumed}",
+        *([earlier] if result.carried or result.vanished else []),
         *(f"  {count:6d} {code}" for code, count in result.errors.items()),
         f"manifest: {result.output.rstrip('/')}/manifest/",
     ]
@@ -137,24 +151,26 @@ def _print_result(result: "Result", as_json: bool) -> None:
         typer.echo(json.dumps(asdict(result)))
 
 
-def _dry_run(catalog: str, config: Config, as_json: bool) -> None:
-    from cluster.store import StoreError, Stores
-    from jobs.catalog import open_catalog
-    from jobs.run import request_for
+def _dry_run(catalog: str, output: str, config: Config, price: float | None, as_json: bool) -> None:
+    from jobs.estimate import estimate
 
-    stores = Stores(config.store)
-    request = request_for(catalog, config.reconstruct, stores)
-    source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
-    images = wrong = size = 0
-    try:
-        for _, item in source.items():
-            images += 1
-            wrong += item.error_code is not None or request.digest_for(item.category) is None
-            size += item.size or 0
-    except StoreError as error:
-        raise RequestError(f"the catalog cannot be read: {error}.") from error
-    shards = -(-images // request.shard_size)
+    found = estimate(catalog, output, config, price)
     if as_json:
-        typer.echo(json.dumps({"images": images, "bytes": size, "shards": shards, "unusable_rows": wrong}))
-    else:
-        typer.echo(f"{images} images ({size} bytes known) in {shards} shards; {wrong} rows cannot be used.")
+        typer.echo(json.dumps(asdict(found)))
+        return
+    done = f"{found.done} done already, " if found.done else ""
+    unknown = f" and {found.sizes_unknown} files of unknown size" if found.sizes_unknown else ""
+    typer.echo(
+        f"{found.images} images in {found.shards} shards: {done}{found.new} new, {found.changed} changed, "
+        f"{found.carried} carried forward, {found.unusable} unusable; {found.vanished} vanished"
+    )
+    typer.echo(f"to convert: {found.compute} images of {found.bytes} bytes{unknown}")
+    if found.device_hours is None:
+        typer.echo(f"no estimate: {found.why_not}")
+    elif found.measured_by:
+        kind = "CPU" if found.device == "CPU" else "GPU"
+        cost = "" if found.cost is None else f", {found.cost:.2f} at {found.price_per_hour:g} an hour"
+        typer.echo(
+            f"about {found.points} decoder points and {found.device_hours:.3g} {kind}-hours ({found.device}){cost}, as "
+            f"measured at resolution {found.resolution} by {', '.join(found.measured_by)}"
+        )
