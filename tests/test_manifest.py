@@ -233,7 +233,7 @@ def test_a_summary_reads_no_rows_and_agrees_with_them(tmp_path: Path) -> None:
         rows = [(good if chance.random() < 0.6 else bad)(item_id, index) for item_id in ids]
         rows = [replace(row, latent=numbers.random(8192).tolist()) for row in rows]
         manifest.write_part(STORES, output, shard_of(*ids, index=index), rows)
-    requests: list[tuple[str, str, int, int]] = []
+    requests: list[tuple[str, str, int, int, int]] = []
     counts = manifest.summary(Stores(StoreSettings(), lambda *request: requests.append(request)), output)
     rows = manifest.read(STORES, output).to_pylist()
     failed = [row["error_code"] for row in rows if row["status"] == "failed"]
@@ -245,7 +245,7 @@ def test_a_summary_reads_no_rows_and_agrees_with_them(tmp_path: Path) -> None:
     asked = [request for request in requests if request[0] == "get"]
     assert len(asked) == 70
     size = sum(path.stat().st_size for path in (tmp_path / "manifest").iterdir())
-    assert sum(received for _, _, received, _ in asked) < size / 3
+    assert sum(request[2] for request in asked) < size / 3
     infos = [info for info, _ in manifest.counted(STORES, output)]
     assert [info.key[-13:] for info in infos] == [f"{index:05d}.parquet" for index in range(70)]
 
