@@ -27,6 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.config import ImageSettings, StoreSettings, load
+from cluster.discovery import Targets
 from cluster.errors import RequestError
 from cluster.metrics import DriverMetrics
 from cluster.store import Stores
@@ -127,6 +128,20 @@ def test_the_metrics_equal_the_manifest(undisturbed: Run) -> None:
     assert sample(metrics, "isofleet_actor_restarts_total") == 0
     assert 'isofleet_store_requests_total{operation="get",outcome="ok"}' in text
     assert sample(metrics, "isofleet_last_success_timestamp_seconds") > 0
+
+
+def test_a_resumed_run_is_discovered_with_the_counts_that_stand(
+    undisturbed: Run, catalog: Path, small: dict[str, Any]
+) -> None:
+    metrics, counts = DriverMetrics(), []
+
+    class Noted(Targets):
+        def begin(self, run_id: str) -> None:
+            counts.append(sample(metrics, "isofleet_images_total"))
+            super().begin(run_id)
+
+    convert(catalog, undisturbed.output, small, metrics=metrics, targets=Noted())
+    assert counts == [len(rows_of(undisturbed.output))]
 
 
 def test_a_bucket_gives_the_bytes_that_a_folder_gives(
