@@ -171,6 +171,7 @@ def test_panels_say_what_they_show_and_use_the_chosen_prometheus(name: str) -> N
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
         assert panel["datasource"] == source
+        assert panel["options"], "Grafana stumbles over null"
         assert panel["targets"]
         refs = [target["refId"] for target in panel["targets"]]
         assert len(set(refs)) == len(refs)

@@ -7,6 +7,7 @@ package grafana-foundation-sdk, which only the `dev` extra installs. Whoever run
 
 import json
 from pathlib import Path
+from string import ascii_uppercase
 
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -280,7 +281,7 @@ def _text(board: build.Dashboard) -> str:
     made["schemaVersion"] = 38  # Grafana 10's, which the cells' options below follow; the model says an older one
     for place, panel in enumerate(made["panels"], 1):
         panel["id"] = place
-        for letter, target in zip("ABCDEFGH", panel.get("targets", ()), strict=False):
+        for letter, target in zip(ascii_uppercase, panel.get("targets", ()), strict=False):
             target["refId"] = letter
     for annotation in made["annotations"]["list"]:
         annotation["titleFormat"] = "{{alertname}}"  # of the Prometheus data source's own; the model does not know it

@@ -4,6 +4,7 @@ Works on: expressions, units and colours. Knows nothing about what the dashboard
 """
 
 from collections.abc import Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from grafana_foundation_sdk.builders import common, prometheus, stat, table, timeseries
@@ -68,12 +69,12 @@ def rows(
     link: str | None = None,
 ) -> table.Panel:
     """A row for each value of the label `key`, and a column for each (expression, name, unit)."""
-    panel = table.Panel().height(9)
+    panel = table.Panel().height(9).show_header(True)
     names: dict[str, str] = {key: key.capitalize()}
-    for letter, (expression, name, unit) in zip("ABCDEFGH", columns, strict=False):
-        panel.with_target(
-            _query(expression, "").format(PromQueryFormat.TABLE).instant().ref_id(letter)
-        )  # fmt: skip
+    for letter, (expression, name, unit) in zip(ascii_uppercase, columns, strict=False):
+        # Without its name, or Grafana would take the columns for rows of different series.
+        query = _query(f"max by ({key}) ({expression})", "").format(PromQueryFormat.TABLE).instant()
+        panel.with_target(query.ref_id(letter))
         names[f"Value #{letter}"] = name
         properties = [model.DynamicConfigValue("unit", unit)]
         if name in colours:
