@@ -89,10 +89,12 @@ def run() -> build.Dashboard:
           "{{reason}}")], span=6, bars=True,
     ))  # fmt: skip
     board.with_panel(graph(
-        "Failed store requests", "Share of the requests that failed after their retries, over five minutes.",
-        "percentunit",
-        [(f"run:isofleet_store_requests_failed_per_requests:ratio_rate5m{{{one}}}", "failed")],
-        span=6, steps={0.05: "red"},
+        "Failed store requests", "Share of the requests that failed after their retries, and further attempts for "
+        "each request.", "percentunit", [
+            (f"run:isofleet_store_requests_failed_per_requests:ratio_rate5m{{{one}}}", "failed"),
+            (f'sum(rate(isofleet_store_retries_total{{{one}, role="driver"}}[$__rate_interval]))'
+             f' / sum(rate(isofleet_store_requests_total{{{one}, role="driver"}}[$__rate_interval]))', "repeated"),
+        ], span=6, steps={0.05: "red"},
     ))  # fmt: skip
     board.with_panel(graph(
         "Store traffic", "Bytes per second to and from the object store.", "Bps",
