@@ -29,6 +29,67 @@ The buckets of `isofleet_stage_seconds` end at {buckets} s.
 ## The scheduler (`role="scheduler"`)
 
 {scheduler}
+
+## Let Prometheus find a run
+
+A driver serves `/metrics` and `/discovery` at one address while it runs. `/discovery` lists the driver and the
+exporter of every node of its cluster, for Prometheus's `http_sd_configs`; the list follows nodes that come and go
+within some ten seconds. Everything listens on loopback. For a Prometheus on another machine:
+
+```yaml
+# ray_config.yaml of the runs
+metrics:
+  host: 0.0.0.0 # or one address of a machine that is a cluster by itself
+  port: 9410 # several drivers on one machine take 9410, 9411, … up to port_tries of them
+  pushgateway: http://pushgateway:9091
+```
+
+```yaml
+# prometheus.yml
+scrape_configs:
+  - job_name: isofleet
+    http_sd_configs: # one for each port that a driver may have, on the machine where drivers run (a cluster's head)
+      - {{url: "http://head:9410/discovery", refresh_interval: 15s}}
+      - {{url: "http://head:9411/discovery", refresh_interval: 15s}}
+  - job_name: pushgateway
+    honor_labels: true # the group's `run` and `job`, not the gateway's
+    static_configs:
+      - targets: ["pushgateway:9091"]
+```
+
+Nothing here is encrypted or asks who reads: open the ports to Prometheus alone. An address that listens everywhere is
+advertised as the node's own address in Ray. The label `node` is the name given to `ray start --node-name`, else the
+host's name; of several nodes with the same name, all but one get a part of Ray's node id appended.
+
+**When a driver has ended** nobody answers at its `/discovery`, and Prometheus keeps the last list until another driver
+takes the port: the driver, and its exporters if it was killed, are then down. So an exporter is missed only while its
+run goes on:
+`up{{role="node"}} == 0 and on (run) up{{role="driver"}} == 1`.
+
+**The last values.** A driver that ends, however it ends short of SIGKILL, gives its series to the Pushgateway, under
+`job="isofleet"` and `run`. There they stand until somebody deletes the group; they carry no `node` and no `role`.
+
+## Ask after totals
+
+A run may have several drivers: one that was killed and the one that resumed it, or two at once; and its last values
+may stand in the Pushgateway too. Each of them counts every row of the manifest, so their totals are not to be added.
+What they say together is the largest:
+
+```
+max by (run, outcome) (isofleet_images_total)                                   # while Prometheus still scrapes them
+max by (run, outcome) (max_over_time(isofleet_images_total[1d]))                # the drivers of the last day
+```
+
+At a run's end these equal the manifest: `ok` + `failed` + `carried` are its rows, `carried` being those of status
+`ok` whose `carried_from` is not null. A driver that resumes begins at what stands in the store, so `rate()` shows no
+jump: Prometheus takes no increase from a series' first sample.
+
+Seconds by stage, decoder points, actor restarts, store requests and bytes are work, not results: each driver counts
+its own from 0, and work that was lost with a killed actor or driver was done all the same. Add them up:
+`sum by (run) (increase(isofleet_decoder_points_total{{role="driver"}}[1h]))`.
+
+The GPU's series come from NVML and are absent where there is no NVIDIA driver; those that a GPU does not tell, such as
+the utilisation of one that is split (MIG), are absent too. CPU and memory are the machine's, not a container's share.
 """
 
 

@@ -10,13 +10,13 @@ import threading
 from prometheus_client import CollectorRegistry, pushadd_to_gateway
 
 JOB = "isofleet"
-_SECONDS = 10.0  # a gateway answers within milliseconds; a driver under SIGTERM has half a minute in all
+_SECONDS = 5.0  # a gateway answers within milliseconds, and a driver under SIGTERM has other things to do
 
 logger = logging.getLogger(__name__)
 
 
 def push(url: str, run_id: str, registry: CollectorRegistry) -> None:
-    """Add `registry` to the group job="isofleet", run=`run_id` of the gateway at `url`; return within 10 s."""
+    """Add `registry` to the group job="isofleet", run=`run_id` of the gateway at `url`; return within 5 s."""
     problem: list[str] = [f"no answer within {_SECONDS:g} s"]
 
     def send() -> None:

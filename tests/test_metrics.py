@@ -24,10 +24,10 @@ from workers.tally import Request
 LOOPBACK = MetricsSettings()
 
 
-def samples(text: str) -> dict[tuple[str, ...], float]:
-    """Every sample by its name and its label values, in the order of the labels' names."""
+def samples(text: str, apart: tuple[str, ...] = ()) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and its label values, in the order of the labels' names, some of which are left out."""
     return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name not in apart)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
