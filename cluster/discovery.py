@@ -14,7 +14,7 @@ from typing import Literal
 
 from cluster import endpoint
 from cluster.config import MetricsSettings
-from cluster.endpoint import Address
+from cluster.endpoint import Address, run_path
 from cluster.metrics import DriverMetrics
 
 DRIVER = "driver"  # the driver's key among the targets
@@ -34,14 +34,14 @@ class Targets:
     """The targets of one run, by whatever key tells them apart. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
-        self._run: str | None = None
+        self.run: str | None = None
         self._targets: dict[str, Target] = {}
         self._lock = threading.Lock()
 
     def begin(self, run_id: str) -> None:
         """The run is known: before that there is nothing to discover, because no label could say what it is."""
         with self._lock:
-            self._run = run_id
+            self.run = run_id
 
     def place(self, node: str) -> None:
         """The name of the node that the driver is on, which is its host's name until somebody knows better."""
@@ -61,14 +61,17 @@ class Targets:
     def render(self) -> bytes:
         """The list in the format of Prometheus's HTTP service discovery, as JSON."""
         with self._lock:
-            groups = [
-                {
-                    "targets": [str(target.address)],
-                    "labels": {"run": self._run, "node": target.node, "role": target.role},
-                }
-                for target in self._targets.values()
-                if self._run
-            ]
+            targets, run = list(self._targets.values()), self.run
+        if run is None:
+            return b"[]"
+        path = {"__metrics_path__": run_path(run)}
+        groups = [
+            {
+                "targets": [str(target.address)],
+                "labels": {"run": run, "node": target.node, "role": target.role, **path},
+            }
+            for target in targets
+        ]
         return json.dumps(groups).encode()
 
 
@@ -79,7 +82,8 @@ def serve(settings: MetricsSettings, metrics: DriverMetrics) -> Iterator[tuple[A
     Raises RequestError when nothing can listen there.
     """
     targets = Targets()
-    with endpoint.serve(settings, metrics.registry, {"/discovery": targets.render}) as address:
+    pages = {"/discovery": targets.render}
+    with endpoint.serve(settings, metrics.registry, pages, run=lambda: targets.run) as address:
         targets.add(DRIVER, Target(address.advertised(node_ip), socket.gethostname(), "driver"))
         yield address, targets
 

@@ -1,11 +1,15 @@
-"""A small HTTP server of one process: its metrics at `/metrics`, and other pages beside them.
+"""A small HTTP server of one process: its metrics at `/metrics` and `/metrics/RUN`, and other pages beside them.
 
 Works on: an address to listen on, a registry, and functions that give the other pages' bytes. Knows nothing about
 what the numbers or pages say. Every answer is made anew; whatever is not a page is 404.
+The run's own path is for discovery: Prometheus goes on scraping the address of a run that has ended, and on a fixed
+port it would put the next run's numbers under the last run's name.
 """
 
 import errno
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +22,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from cluster.config import MetricsSettings
 from cluster.errors import RequestError
+
+logger = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 30.0  # a client that says nothing for so long is cut off, or it would keep a thread
 _WILDCARDS = ("0.0.0.0", "::", "[::]")
@@ -52,6 +58,12 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
         self.setup_environ()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone or is silent is its own affair; socketserver would print a traceback."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            logger.warning("A request for metrics was not answered: %s: %s", type(error).__name__, error)
+
 
 class _Handler(WSGIRequestHandler):
     timeout = _IDLE_SECONDS
@@ -60,21 +72,28 @@ class _Handler(WSGIRequestHandler):
         """Say nothing: a request every few seconds is the normal state."""
 
 
+def run_path(run: str) -> str:
+    """Where the metrics of one run are, and never another's."""
+    return f"/metrics/{run}"
+
+
 @contextmanager
 def serve(
     settings: MetricsSettings,
     registry: CollectorRegistry,
     pages: Mapping[str, Callable[[], bytes]] | None = None,
     *,
+    run: Callable[[], str | None] = lambda: None,
     port_key: str = "port",
 ) -> Iterator[Address]:
     """Serve `registry` at `/metrics` and each of `pages` (path → JSON) while the context lasts.
 
-    Listens at `metrics.host` and the first free of `metrics.port_tries` ports from the one that the key
-    `metrics.<port_key>` has; 0 is any free one. Raises RequestError when nothing can listen there.
+    Once `run` gives a name, the metrics are at its `run_path`, too. Listens at `metrics.host` and the first free of
+    `metrics.port_tries` ports from the one that the key `metrics.<port_key>` has; 0 is any free one. Raises
+    RequestError when nothing can listen there.
     """
     server = _listen(settings, port_key)
-    server.set_app(_application(registry, pages or {}))
+    server.set_app(_application(registry, run, pages or {}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
@@ -105,13 +124,13 @@ def _listen(settings: MetricsSettings, port_key: str) -> _Server:
 
 
 def _application(
-    registry: CollectorRegistry, pages: Mapping[str, Callable[[], bytes]]
+    registry: CollectorRegistry, run: Callable[[], str | None], pages: Mapping[str, Callable[[], bytes]]
 ) -> Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]:
     metrics = make_wsgi_app(registry)
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if path == "/metrics":
+        if path == "/metrics" or ((name := run()) is not None and path == run_path(name)):
             return metrics(environ, start_response)
         if path not in pages:
             status, kind, body = "404 Not Found", "text/plain; charset=utf-8", b"There is no such page.\n"

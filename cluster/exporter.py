@@ -119,10 +119,11 @@ class NodeMetrics(Metrics, Collector):
 
 
 class NodeExporter:
-    """The actor that serves a node's metrics, on that node."""
+    """The actor that serves a node's metrics, on that node, to those who watch `run`."""
 
-    def __init__(self, settings: MetricsSettings, actors: tuple[str, ...]) -> None:
-        self._serving = endpoint.serve(settings, NodeMetrics(actors).registry, port_key="node_exporter_port")
+    def __init__(self, settings: MetricsSettings, run: str | None, actors: tuple[str, ...]) -> None:
+        registry = NodeMetrics(actors).registry
+        self._serving = endpoint.serve(settings, registry, run=lambda: run, port_key="node_exporter_port")
         self._address = self._serving.__enter__()  # for as long as the process lives
 
     def address(self) -> Address:
@@ -183,7 +184,7 @@ class NodeExporters:
             num_cpus=0,
             max_concurrency=2,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
-        ).remote(self._settings, self._actors)
+        ).remote(self._settings, self._targets.run, self._actors)
         name = self._name(node_id, node)
         self._exporters[node_id] = _Exporter(name, actor, actor.address.remote(), actor.live.remote())
         # A driver that came through Ray Client has a node there, but runs elsewhere.

@@ -57,6 +57,9 @@ scrape_configs:
       - targets: ["pushgateway:9091"]
 ```
 
+The targets in the list are scraped at `/metrics/RUN`, which another run answers with 404: Prometheus goes on scraping a
+port for a while when the next run has taken it. `/metrics` has the same series, for people and static configurations.
+
 Nothing here is encrypted or asks who reads: open the ports to Prometheus alone. An address that listens everywhere is
 advertised as the node's own address in Ray. The label `node` is the name given to `ray start --node-name`, else the
 host's name; of several nodes with the same name, all but one get a part of Ray's node id appended.

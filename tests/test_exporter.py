@@ -60,8 +60,9 @@ def test_a_node_tells_what_runs_on_it(ray_session: None, targets: Targets) -> No
     pids = ray.get([sleeper.pid.remote() for sleeper in sleepers])
     with looking(targets, settings()) as keeper:
         (node,) = wait_until(started(keeper, targets), "the exporter")
-        assert node["labels"] == {"run": "a-run", "node": socket.gethostname(), "role": "node"}
-        url = f"http://{node['targets'][0]}/metrics"
+        labels = {"run": "a-run", "node": socket.gethostname(), "role": "node"}
+        assert node["labels"] == labels | {"__metrics_path__": "/metrics/a-run"}
+        url = f"http://{node['targets'][0]}{node['labels']['__metrics_path__']}"
         seen = scrape(url)
         resident = sum(psutil.Process(pid).memory_info().rss for pid in pids)
         assert seen["isofleet_node_actors", "Sleeper"] == 2

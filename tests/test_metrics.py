@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import struct
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ from typing import Any, get_args
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster import discovery, manual, metrics, pool
+from cluster import discovery, endpoint, manual, metrics, pool
 from cluster.config import Config, MetricsSettings, StoreSettings
 from cluster.discovery import Target
 from cluster.endpoint import Address
@@ -159,20 +160,46 @@ def fetch(url: str, method: str = "GET") -> tuple[int, str, bytes]:
         return error.code, error.headers["Content-Type"], error.read()
 
 
+def test_a_run_is_never_shown_under_another_runs_name() -> None:
+    """Prometheus goes on scraping the port of a run that has ended, where the next one may listen by now."""
+    with discovery.serve(LOOPBACK, DriverMetrics()) as (address, targets):
+        assert fetch(f"{address.url}/earlier")[0] == fetch(f"{address.url}/None")[0] == 404
+        targets.begin("later")
+        assert fetch(f"{address.url}/earlier")[0] == 404
+        assert fetch(f"{address.url}/later") == fetch(address.url)
+        assert fetch(address.url)[0] == 200
+
+
+def test_clients_that_go_or_are_silent_leave_no_trace(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint._Handler, "timeout", 0.2)
+    with discovery.serve(LOOPBACK, DriverMetrics()) as (address, _):
+        with socket.create_connection((address.host, address.port)) as silent:
+            assert silent.recv(1) == b""  # cut off
+        with socket.create_connection((address.host, address.port)) as gone:
+            gone.sendall(b"GET /metr")
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        assert scrape(address.url)
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
 def test_discovery_has_nothing_to_say_before_the_run_is_known() -> None:
     with discovery.serve(LOOPBACK, DriverMetrics()) as (address, targets):
         page = address.url.replace("/metrics", "/discovery")
         assert fetch(page) == (200, "application/json", b"[]")
         targets.begin("a-run")
         targets.add("n1", Target(Address("::1", 9100), "node-1", "node"))
+        path = {"__metrics_path__": "/metrics/a-run"}
         status, kind, body = fetch(page)
         assert (status, kind) == (200, "application/json")
         assert json.loads(body) == [
             {
                 "targets": [f"127.0.0.1:{address.port}"],
-                "labels": {"run": "a-run", "node": socket.gethostname(), "role": "driver"},
+                "labels": {"run": "a-run", "node": socket.gethostname(), "role": "driver", **path},
             },
-            {"targets": ["[::1]:9100"], "labels": {"run": "a-run", "node": "node-1", "role": "node"}},
+            {"targets": ["[::1]:9100"], "labels": {"run": "a-run", "node": "node-1", "role": "node", **path}},
         ]
         targets.remove("n1")
         targets.remove("n1")
