@@ -25,7 +25,6 @@ from jobs import budget, manifest, run
 from jobs.catalog import Item, Shard
 from jobs.estimate import Measured, Meter
 from jobs.manifest import Row
-from jobs.previous import Previous
 from jobs.stop import Stop
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
@@ -40,6 +39,9 @@ from workers.reconstructor import (
 )
 
 logger = logging.getLogger(__name__)
+
+# Of a shard's images, the rows that need not be made again, as rows of the run with this id.
+Carry = Callable[[Shard, str], Mapping[str, Row]]
 
 ACTORS = (Reconstructor.__name__, Mesher.__name__)
 
@@ -86,7 +88,7 @@ class Driver:
         record: run.RunRecord,
         stores: Stores,
         metrics: DriverMetrics,
-        previous: Previous,
+        carry: Carry,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._config = config
@@ -94,7 +96,7 @@ class Driver:
         self._record = record
         self._stores = stores
         self._metrics = metrics
-        self._previous = previous
+        self._carry = carry
         self._meter = Meter()
         self._on_progress = on_progress
         self._open: dict[int, _OpenShard] = {}
@@ -212,7 +214,7 @@ class Driver:
         converted, get their rows at once."""
         self._open[shard.index] = _OpenShard(shard)
         request = self._record.request
-        carried = self._previous.carry(shard, self._record.run_id)
+        carried = self._carry(shard, self._record.run_id)
         for item in shard.items:
             if item.item_id in carried:
                 self._enter(carried[item.item_id])

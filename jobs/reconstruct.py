@@ -19,7 +19,7 @@ from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
 from jobs import budget, manifest, run, vanished
 from jobs.catalog import Catalog, Shard, open_catalog, plan
-from jobs.driver import ACTORS, Driver, Progress
+from jobs.driver import ACTORS, Carry, Driver, Progress
 from jobs.estimate import Measured
 from jobs.previous import Previous
 from jobs.stop import Stop
@@ -88,41 +88,68 @@ def reconstruct(
     except StoreError as error:
         raise RequestError(f"the run cannot begin: {error}.") from error
     with closing(previous):
-        metrics.begun(
-            record.run_id,
-            run.code_version(),
-            record.request.resolution,
-            record.request.format,
-            config.reconstruct.max_failed_percent,
-        )
-        try:
-            committed = manifest.committed(stores, output)
-            before = manifest.summary(stores, output, committed)
-            metrics.committed_before(before.shards, before.outcomes)
-            if targets is not None:
-                # Not earlier: to Prometheus, what stood in the store would be a burst of work.
-                targets.begin(record.run_id)
-            gone = vanished.count(stores, output) if record.request.previous else 0
-            if gone is None:
-                previous.fill()
-            planned = plan(source, output, stores, record.request.shard_size)
-            shards = _open_shards(planned, committed, previous if gone is None else None, metrics)
-            driver = Driver(config, output, record, stores, metrics, previous, on_progress)
-            measured = None
-            with stop.watched():
-                converting = driver.settle(shards, stop)
-            if converting:
-                with session(config.ray) as cluster, exporters(config.metrics, targets, ACTORS), stop.watched():
-                    measured = driver.drive(cluster, shards, stop)
-            if gone is None:
-                gone = vanished.write(stores, output, previous.vanished(vanished.SCHEMA.names))
-            metrics.vanished(gone)
-            return _conclude(stores, output, record, config, len(committed), gone, started, measured, metrics)
-        except StoreError as error:
-            raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error
-        finally:
-            if config.metrics.pushgateway:
-                push(config.metrics.pushgateway, record.run_id, metrics.registry)
+        planned = plan(source, output, stores, record.request.shard_size)
+        job = Job(output, config, record, stores, on_progress, metrics, targets, stop, started)
+        return convert(job, planned, previous, previous.carry)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that has its record: where it goes, what it uses, and whom it tells of its progress."""
+
+    output: str
+    config: Config
+    record: run.RunRecord
+    stores: Stores
+    on_progress: Callable[[Progress], None]
+    metrics: DriverMetrics
+    targets: Targets | None
+    stop: Stop
+    started: float  # on time.monotonic's clock
+
+
+def convert(job: Job, planned: Iterator[Shard], previous: Previous, carry: Carry) -> Result:
+    """Commit the shards of `planned` that are not, and conclude. `carry` has the rows that need not be made again,
+    `previous` tells what vanished. Raises RunError as `reconstruct` does."""
+    output, config, record, stores, metrics = job.output, job.config, job.record, job.stores, job.metrics
+    metrics.begun(
+        record.run_id,
+        run.code_version(),
+        record.request.resolution,
+        record.request.format,
+        config.reconstruct.max_failed_percent,
+    )
+    try:
+        committed = manifest.committed(stores, output)
+        before = manifest.summary(stores, output, committed)
+        metrics.committed_before(before.shards, before.outcomes)
+        if job.targets is not None:
+            # Not earlier: to Prometheus, what stood in the store would be a burst of work.
+            job.targets.begin(record.run_id)
+        gone = vanished.count(stores, output) if record.request.previous else 0
+        if gone is None:
+            previous.fill()
+        shards = _open_shards(planned, committed, previous if gone is None else None, metrics)
+        driver = Driver(config, output, record, stores, metrics, carry, job.on_progress)
+        measured = None
+        with job.stop.watched():
+            converting = driver.settle(shards, job.stop)
+        if converting:
+            with (
+                session(config.ray) as cluster,
+                exporters(config.metrics, job.targets, ACTORS),
+                job.stop.watched(),
+            ):
+                measured = driver.drive(cluster, shards, job.stop)
+        if gone is None:
+            gone = vanished.write(stores, output, previous.vanished(vanished.SCHEMA.names))
+        metrics.vanished(gone)
+        return _conclude(job, len(committed), gone, measured)
+    except StoreError as error:
+        raise RunError(f"{error}; what was committed stays, and the same command resumes it.") from error
+    finally:
+        if config.metrics.pushgateway:
+            push(config.metrics.pushgateway, record.run_id, metrics.registry)
 
 
 def _begin(catalog: str, output: str, config: Config, stores: Stores) -> tuple[run.RunRecord, Catalog, Previous]:
@@ -158,22 +185,12 @@ def _open_shards(
             yield shard
 
 
-def _conclude(
-    stores: Stores,
-    output: str,
-    record: run.RunRecord,
-    config: Config,
-    resumed: int,
-    gone: int,
-    started: float,
-    measured: Measured | None,
-    metrics: DriverMetrics,
-) -> Result:
-    totals = manifest.summary(stores, output)
-    within = budget.exceeded(config.reconstruct, totals.failed, totals.images) is None
+def _conclude(job: Job, resumed: int, gone: int, measured: Measured | None) -> Result:
+    totals = manifest.summary(job.stores, job.output)
+    within = budget.exceeded(job.config.reconstruct, totals.failed, totals.images) is None
     result = Result(
-        run_id=record.run_id,
-        output=canonical(output),
+        run_id=job.record.run_id,
+        output=canonical(job.output),
         images=totals.images,
         ok=totals.ok,
         failed=totals.failed,
@@ -185,13 +202,13 @@ def _conclude(
         shards_resumed=resumed,
         mesh_bytes=totals.mesh_bytes,
         points_evaluated=totals.points_evaluated,
-        seconds=round(time.monotonic() - started, 3),
+        seconds=round(time.monotonic() - job.started, 3),
         within_budget=within,
     )
     if within:
         lasting = {name: getattr(result, name) for name in _LASTING}
-        run.finish(stores, output, lasting | {"measured": measured.model_dump() if measured else None})
-        metrics.succeeded()
+        run.finish(job.stores, job.output, lasting | {"measured": measured.model_dump() if measured else None})
+        job.metrics.succeeded()
     return result
 
 

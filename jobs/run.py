@@ -52,6 +52,16 @@ class PreviousUsed(BaseModel):
             yield from range(int(first), int(last or first) + 1)
 
 
+class Again(BaseModel):
+    """The generation whose failed images are tried again, and the error codes of those that are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    run_id: str
+    codes: tuple[str, ...]
+
+
 class Request(BaseModel):
     """All that the meshes of an output are a function of, beside the pictures, and where they may lie already."""
 
@@ -68,6 +78,7 @@ class Request(BaseModel):
     chunk_points: int | None
     weights: dict[str, WeightsUsed]
     previous: tuple[PreviousUsed, ...] = ()
+    again: Again | None = None
 
     def digest_for(self, category: str) -> str | None:
         """The digest of the bundle that serves `category`, None where none does."""
@@ -114,7 +125,7 @@ def request_for(catalog: str, output: str, settings: ReconstructSettings, stores
         **{
             name: getattr(settings, name)
             for name in Request.model_fields
-            if name not in ("catalog", "weights", "previous")
+            if name not in ("catalog", "weights", "previous", "again")
         },
     )
 
@@ -171,9 +182,12 @@ def resumed(stores: Stores, output: str, request: Request) -> RunRecord:
             stood, asked = _digests(stood), _digests(asked)
         if name == "previous":
             stood, asked = _runs(stood), _runs(asked)
+        if name == "again":
+            stood, asked = _codes(stood), _codes(asked)
         if stood != asked:
+            label = "codes to try again:" if name == "again" else name
             raise RequestError(
-                f"{output} holds a run with {name} {_short(stood)}, and this one asks for {_short(asked)}; "
+                f"{output} holds a run with {label} {_short(stood)}, and this one asks for {_short(asked)}; "
                 "ask the same to resume it, or choose another OUTPUT."
             )
     return record
@@ -226,6 +240,10 @@ def code_version() -> str:
 
 def _digests(used: dict[str, WeightsUsed]) -> dict[str, str]:
     return {category: bundle.digest for category, bundle in sorted(used.items())}
+
+
+def _codes(again: Again | None) -> str:
+    return ", ".join(again.codes) if again else "nothing"
 
 
 def _runs(used: tuple[PreviousUsed, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ app.command("reconstruct")(convert.reconstruct)
 app.command("demo")(convert.demo)
 app.command("submit")(operate.submit)
 app.command("verify")(outputs.verify)
+app.command("retry-failed")(outputs.retry_failed)
 app.command("monitoring")(monitoring.monitoring)
 app.command("train")(bundles.train)
 

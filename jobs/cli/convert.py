@@ -4,10 +4,10 @@ Works on: their options and results. Knows nothing about how anything is done.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cluster.discovery import Targets
     from cluster.metrics import DriverMetrics
     from jobs.reconstruct import Result
+
+_Result = TypeVar("_Result")
 
 
 def reconstruct(
@@ -74,7 +76,7 @@ def reconstruct(
     if price is not None:
         raise RequestError("--price is for an estimate; give --dry-run with it.")
     result = _run(catalog, output, chosen)
-    _print_result(result, as_json)
+    print_result(result, as_json)
     raise typer.Exit(0 if result.within_budget else 1)
 
 
@@ -88,7 +90,7 @@ def demo(
 
     chosen = configuration(config, None, {"ray.address": "local"})
     result = demo.run(output, lambda catalog: _run(catalog, output, chosen))
-    _print_result(result, as_json)
+    print_result(result, as_json)
     typer.echo(f"Look at {demo.sheet(output)}: each picture beside its mesh.", err=as_json)
     raise typer.Exit(0 if result.within_budget else 1)
 
@@ -108,14 +110,20 @@ def _weights(given: list[str] | None) -> str | dict[str, str] | None:
 
 
 def _run(catalog: str, output: str, config: Config) -> "Result":
+    from jobs.reconstruct import reconstruct as job
+
+    return perform(config, lambda **told: job(catalog, output, config, **told))
+
+
+def perform(config: Config, job: Callable[..., _Result]) -> _Result:
+    """Do a job that is told of progress, metrics, targets and signals, and show these to whoever waits."""
     from cluster.metrics import DriverMetrics
-    from jobs.reconstruct import reconstruct
     from jobs.stop import Stop
 
     metrics, stop = DriverMetrics(), Stop()
     try:
         with stop.on_signals(), _served(metrics, config) as targets, progress() as show:
-            return reconstruct(catalog, output, config, on_progress=show, metrics=metrics, targets=targets, stop=stop)
+            return job(on_progress=show, metrics=metrics, targets=targets, stop=stop)
     except KeyboardInterrupt:  # a second signal, or one before images are taken up
         raise RunError("stopped; what was committed stays, and the same command resumes it.") from None
 
@@ -132,7 +140,8 @@ def _served(metrics: "DriverMetrics", config: Config) -> Iterator["Targets | Non
         yield targets
 
 
-def _print_result(result: "Result", as_json: bool) -> None:
+def print_result(result: "Result", as_json: bool) -> None:
+    """Say how a run ended."""
     rate = result.images / result.seconds if result.seconds else 0.0
     resumed = f", {result.shards_resumed} of them from an earlier start" if result.shards_resumed else ""
     earlier = f"{result.carried} carried forward, {result.computed} converted; {result.vanished} vanished since"

@@ -1,4 +1,4 @@
-"""The commands that look at what a run has made: `verify`.
+"""The commands that look at what a run has made, and mend it: `verify`, `retry-failed`.
 
 Works on: their options and results. Knows nothing about how anything is done.
 """
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.cli.convert import perform, print_result
 from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration
 
 _MOST_LINES = 100  # more findings than this are counted, not printed
@@ -51,3 +52,32 @@ def verify(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "good": found.good}))
     raise typer.Exit(0 if found.good else 1)
+
+
+def retry_failed(
+    output: Annotated[str, typer.Argument(help="Folder or s3:// prefix of a finished run.")],
+    code: Annotated[
+        list[str] | None, typer.Option(help="Only images that failed with this code (docs/manifest.md); repeatable.")
+    ] = None,
+    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Try the failed images of OUTPUT again, as they are now. The good ones are not touched.
+
+    A whole new manifest appears under OUTPUT/retries/00001; the next call tries what failed there.
+
+    isofleet retry-failed s3://shop/meshes --code source_unreadable --code killed_worker
+    """
+    from jobs.retry import retry_failed as job
+
+    chosen = configuration(config, settings, {"ray.address": address})
+    result = perform(chosen, lambda **told: job(output, chosen, code or (), **told))
+    if result is None:
+        typer.echo(f"{output}: no image failed with a code that can be tried again.", err=as_json)
+        if as_json:
+            typer.echo("null")
+        return
+    print_result(result, as_json)
+    raise typer.Exit(0 if result.within_budget else 1)
