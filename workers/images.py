@@ -6,17 +6,19 @@ came from, about the network, or about Ray. Whatever is wrong with an image is a
 Pixel (0, 0) is the top left corner. Colour profiles and gamma tags are ignored: the training data had none.
 """
 
-import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps
+from PIL import ExifTags, Image, ImageFile
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
+from workers import bombs
 from workers.failure import ErrorCode, ItemError
 
 # The first bytes decide which single Pillow plugin ever sees the file: the others are never reachable.
@@ -29,6 +31,20 @@ _SIGNATURES = {
     "GIF": re.compile(rb"GIF8[79]a"),
 }
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})
+
+# Fax compressions are left out: libtiff writes a line to the log for each damaged row, 120 MB for a file of 6.
+_TIFF_COMPRESSIONS = frozenset(
+    {"raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "tiff_jpeg", "zstd", "lzma"}
+)
+_ORIENTATIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # Shares and distances of `key_out`, all on the 0–255 scale or as a part of one.
 _OPAQUE = 250  # antialiasing and lossy alpha leave "opaque" pixels a little below 255
@@ -72,12 +88,26 @@ class Framing(BaseModel):
     fill: float = Field(default=0.85, gt=0, le=1, description="share of the square, for mode 'fit' only")
 
 
+def count_pixels(data: bytes, *, max_pixels: int) -> int:
+    """Width times height, from the header alone. Raises as `decode` does."""
+    with _open(data, max_pixels) as image:
+        return image.width * image.height
+
+
 def decode(data: bytes, *, max_pixels: int) -> Picture:
     """Decode one image file; of an animation, the first frame. Applies the EXIF orientation.
 
     `max_pixels` is compared with the header before anything is decoded. Samples of 16 bits are scaled to 8.
-    Raises ItemError: EMPTY_FILE, NOT_AN_IMAGE, TOO_MANY_PIXELS, CORRUPT_IMAGE.
+    Takes up to 16 bytes of memory a pixel on the way; `key_out` takes up to 35.
+    Raises ItemError: EMPTY_FILE, NOT_AN_IMAGE, TOO_MANY_PIXELS, CORRUPT_IMAGE. MemoryError.
     """
+    with _open(data, max_pixels) as image:
+        return Picture(np.asarray(_as_rgba(image)))
+
+
+@contextmanager
+def _open(data: bytes, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """The image, opened but not loaded. What Pillow raises in here becomes an ItemError, but for MemoryError."""
     if not data:
         raise ItemError(ErrorCode.EMPTY_FILE, "The file is empty (0 bytes).")
     name = next((name for name, signature in _SIGNATURES.items() if signature.match(data)), None)
@@ -85,16 +115,19 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
         supported = ", ".join(_SIGNATURES)
         raise ItemError(ErrorCode.NOT_AN_IMAGE, f"The bytes are none of the supported formats: {supported}.")
     try:
-        with Image.open(io.BytesIO(data), formats=[name]) as image:
+        bombs.check(name, data)
+        with Image.open(bombs.Pieces(data), formats=[name]) as image:
             if image.width * image.height > max_pixels:
                 raise _too_many_pixels(f"{image.width} × {image.height} pixels are", max_pixels)
-            return Picture(np.asarray(_as_rgba(image)))
-    except ItemError:
+            yield image
+    except (ItemError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels("The header announces", max_pixels) from error
     except Exception as error:  # fuzzing draws almost every built-in exception out of Pillow's parsers
-        reason = re.sub(r"\s*<_io\S* object at \S+>|[^ -~]", "", str(error))[:200] or type(error).__name__
+        reason = re.sub(r"\s*<\S+ object at \S+>|[^ -~]", "", str(error))[:200] or type(error).__name__
+        if "out of memory" in reason:  # how Pillow's own decoders say it
+            raise MemoryError(reason) from error
         message = f"The {name} file is truncated or malformed ({reason})."
         raise ItemError(ErrorCode.CORRUPT_IMAGE, message) from error
 
@@ -155,6 +188,10 @@ def _as_rgba(image: ImageFile.ImageFile) -> Image.Image:
     if image.mode in ("I", "F"):
         bits = "32-bit or floating-point samples, whose white is unknown: save it with 8 or 16 bits a channel"
         raise ItemError(ErrorCode.NOT_AN_IMAGE, f"The {image.format} file has {bits}.")
+    compression = image.info.get("compression")
+    if image.format == "TIFF" and compression not in _TIFF_COMPRESSIONS:
+        advice = "which is not read here: save it with LZW or deflate"
+        raise ItemError(ErrorCode.NOT_AN_IMAGE, f"The TIFF file is compressed as {compression}, {advice}.")
     transparency = image.info.get("transparency")
     if image.format == "PNG" and transparency is not None and image.tile:
         # tRNS is in the file's sample units; Pillow scales the samples of these three kinds, but not tRNS.
@@ -165,7 +202,11 @@ def _as_rgba(image: ImageFile.ImageFile) -> Image.Image:
                 image.info["transparency"] = transparency * 17
             case "RGB;16B":
                 image.info["transparency"] = tuple(sample >> 8 for sample in transparency)
-    upright: Image.Image = ImageOps.exif_transpose(image)
+    image.load()
+    bombs.check("TIFF", image.info.get("exif", b"").removeprefix(b"Exif\0\0"))  # EXIF is a TIFF in all but pixels
+    # Not `ImageOps.exif_transpose`: that copies the picture, and writes the whole of a stranger's EXIF anew.
+    method = _ORIENTATIONS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    upright: Image.Image = image if method is None else image.transpose(method)
     if upright.mode.startswith("I;16"):
         samples = np.asarray(upright)
         grey = Image.fromarray((samples >> 8).astype(np.uint8))
