@@ -21,7 +21,7 @@ Stage = Literal["fetch", "encode", "decode", "mesh", "upload"]
 Queue = Literal["waiting", "reconstruct", "mesh_waiting", "mesh"]
 Tick = Literal["submitted", "skipped", "missed", "failed"]
 # What the pool and the store say of deaths and requests; tests compare these with them.
-RESTART_REASONS = ("died", "preempted", "timed_out", "node_died", "out_of_memory")
+RESTART_REASONS = ("died", "preempted", "timed_out", "node_died", "out_of_memory", "memory_limit")
 STORE_OPERATIONS = ("list", "get", "head", "put")
 STORE_OUTCOMES = ("ok", "not_found", "already_exists", "access_denied", "too_large", "unavailable", "error")
 

@@ -14,6 +14,7 @@ actor that crashes in its constructor is restarted for ever while its calls neit
 that stays dead tells the cause, at once.
 """
 
+import contextlib
 import logging
 import math
 import time
@@ -33,10 +34,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
+from cluster import memory
 from cluster.errors import RunError
 
 Item = TypeVar("Item")
-Reason = Literal["died", "preempted", "timed_out", "node_died", "out_of_memory"]
+Reason = Literal["died", "preempted", "timed_out", "node_died", "out_of_memory", "memory_limit"]
 
 # The last three are no RayActorErrors, although they end actors' calls too.
 DEATH_ERRORS = (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
@@ -75,18 +77,18 @@ class Finished(Generic[Item]):
 
 @dataclass(frozen=True)
 class Failed(Generic[Item]):
-    """These items kill or block every process that they run in. `message` is one sentence."""
+    """These items kill, block or fill every process that they run in. `message` is one sentence."""
 
     task: Task[Item]
     items: tuple[Item, ...]
-    reason: Literal["killed_worker", "timed_out"]
+    reason: Literal["killed_worker", "timed_out", "out_of_memory"]
     message: str
     deaths: int
 
 
 @dataclass(frozen=True)
 class Raised(Generic[Item]):
-    """The method raised `error`; its actor lives on."""
+    """The method raised `error`, which does not say that memory ran out; its actor lives on."""
 
     task: Task[Item]
     error: Exception
@@ -144,6 +146,9 @@ class ActorPool(Generic[Item]):
             deaths of an item found guilty count as one.
         item_timeout_seconds: how long a call may run for each item it carries; its actor is killed then. An
             item that runs out of time alone, having been a suspect, ends as Failed.
+        memory_limit_bytes: what an actor's process may allocate beyond what it holds when it starts. An actor in
+            which memory runs out is replaced, since it may have leaked; an item in whose call that happens alone
+            ends as Failed.
         key: what identifies an item; its deaths are counted under it.
         on_restart: called once with the reason for every death of an actor.
     """
@@ -162,6 +167,7 @@ class ActorPool(Generic[Item]):
         max_deaths_per_item: int = 3,
         max_consecutive_deaths: int = 4,
         item_timeout_seconds: float,
+        memory_limit_bytes: int | None = None,
         key: Callable[[Item], Hashable],
         on_restart: Callable[[Reason], None],
     ) -> None:
@@ -180,6 +186,7 @@ class ActorPool(Generic[Item]):
         self._max_deaths_per_item = max_deaths_per_item
         self._max_consecutive_deaths = max_consecutive_deaths
         self._item_timeout_seconds = item_timeout_seconds
+        self._memory_limit_bytes = memory_limit_bytes
         self._key = key
         self._on_restart = on_restart
 
@@ -255,7 +262,7 @@ class ActorPool(Generic[Item]):
     def _start(self, slot: _Slot) -> None:
         slot.actor = self._remote_class.remote(*self._constructor_args)
         slot.ready = False
-        self._starting[slot.actor.__ray_ready__.remote()] = slot
+        self._starting[slot.actor.__ray_call__.remote(_begin, self._memory_limit_bytes)] = slot
 
     def _dispatch(self) -> None:
         """Send what waits to the actors that have a place for it."""
@@ -365,14 +372,17 @@ class ActorPool(Generic[Item]):
         """Count a death against the one item of `task`; the verdict, if it is guilty."""
         item_key = self._key(task.items[0])
         deaths = self._deaths[item_key] = self._deaths.get(item_key, 0) + 1
-        timed_out = death.reason == "timed_out"
-        if not sole or (deaths < self._max_deaths_per_item and not (timed_out and alone)):
+        own_doing = death.reason in ("timed_out", "memory_limit")  # and it would be so again
+        if not sole or (deaths < self._max_deaths_per_item and not (own_doing and alone)):
             return None
         del self._deaths[item_key]
         tries = f"{deaths} time" if deaths == 1 else f"{deaths} times"
-        if timed_out:
+        if death.reason == "timed_out":
             message = f"It was stopped {tries}, the last time after {self._item_timeout_seconds:g} s."
             return Failed(task, task.items, "timed_out", message, deaths)
+        if death.reason == "memory_limit":
+            message = f"It was stopped {tries}, the last time because its actor had no memory left for it."
+            return Failed(task, task.items, "out_of_memory", message, deaths)
         message = f"The actor that worked on it was lost {tries}; the last time {death.message}."
         return Failed(task, task.items, "killed_worker", message, deaths)
 
@@ -437,15 +447,26 @@ def wait(pools: Sequence[ActorPool[Any]], timeout: float | None) -> list[tuple[A
             return outcomes
 
 
+def _begin(actor: Any, memory_limit_bytes: int | None) -> None:
+    """The first call that an actor runs: it answers once the actor is there."""
+    if memory_limit_bytes is not None:
+        memory.limit(memory_limit_bytes)
+
+
 def _end(call: _Call) -> Outcome[Any] | _Death:
-    """How a call ended whose first return is ready."""
+    """How a call ended whose first return is ready; _Death also for an actor that had better be replaced."""
     try:
         return Finished(call.task, ray.get(call.ref), call.refs)
     except RayTaskError as error:
+        for ref in call.refs:  # every return holds the exception, and Ray prints a traceback for each that nobody took
+            with contextlib.suppress(Exception):
+                ray.get(ref, timeout=0)
         # Raised while the method ran or its arguments were fetched. A death in here is that of an argument's
         # producer, never of the actor itself: that one comes unwrapped.
         if isinstance(error.cause, (ObjectLostError, *DEATH_ERRORS)):
             return InputLost(call.task)
+        if memory.exhausted(error.cause):
+            return _Death("memory_limit", "it ran out of the memory that it may take")
         return Raised(call.task, error.cause)
     except ObjectLostError:
         return InputLost(call.task)

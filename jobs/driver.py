@@ -197,6 +197,7 @@ class Driver:
                 max_deaths_per_item=actors.max_deaths_per_item,
                 max_consecutive_deaths=actors.max_consecutive_deaths,
                 item_timeout_seconds=self._config.reconstruct.item_timeout_seconds,
+                memory_limit_bytes=None if need.gpus else actors.memory_limit_bytes,
                 key=_item_id,
                 on_restart=self._metrics.actor_restarted,
             )

@@ -47,6 +47,8 @@ class Worker:
                 time.sleep(0.3)
             if item.startswith("brisk"):
                 time.sleep(0.01)
+            if item.startswith("greedy"):
+                np.ones(400 << 20, np.uint8)
             if item.startswith("wrong"):
                 raise ValueError(f"{item} is wrong")
         return list(items)
@@ -234,6 +236,17 @@ def test_a_death_and_a_timeout_count_together(make_pool, tmp_path):
     assert ends(run(pool, [batch("fickle", "good")])) == {"fickle": "timed_out", "good": "Finished"}
     assert executions(tmp_path, "fickle") == 2
     assert pool.deaths == ["died", "timed_out"]
+
+
+def test_an_item_that_fills_its_actor_is_stopped_and_its_neighbours_finish(make_pool, tmp_path):
+    pool = make_pool(1, concurrency=2, memory_limit_bytes=300 << 20)
+    outcomes = run(pool, [batch("good1", "greedy", "good2"), batch("slow1", "slow2"), batch("good3")])
+    others = dict.fromkeys(["good1", "good2", "good3", "slow1", "slow2"], "Finished")
+    assert ends(outcomes) == others | {"greedy": "out_of_memory"}
+    assert executions(tmp_path, "greedy") == 2
+    assert pool.deaths == ["memory_limit"] * 2
+    [failed] = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    assert failed.message == "It was stopped 2 times, the last time because its actor had no memory left for it."
 
 
 def test_a_slow_constructor_is_not_a_slow_call(make_pool):

@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     MESH_NOT_WATERTIGHT = "mesh_not_watertight", "the check before upload failed"
     UPLOAD_FAILED = "upload_failed", "the mesh could not be written after every retry"
     KILLED_WORKER = "killed_worker", "its process died each time it was tried"
+    OUT_OF_MEMORY = "out_of_memory", "it took more memory than actors.memory_limit_bytes leaves, also when tried alone"
     TIMED_OUT = "timed_out", "it took longer than the limit each time it was tried"
     INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 

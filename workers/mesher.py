@@ -8,6 +8,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from cluster import memory
 from cluster.config import StoreSettings
 from cluster.errors import RequestError
 from cluster.store import CredentialsError, ObjectInfo, StoreError, Stores
@@ -67,7 +68,8 @@ class Mesher:
     def mesh(self, orders: tuple[Order, ...], fields: list[SparseField]) -> Shipment:
         """Results for `orders`; whatever is wrong with one mesh is its own `Failure`.
 
-        Raises RequestError for what is wrong with all of them: a store that nobody is signed in to.
+        Raises RequestError for what is wrong with all of them: a store that nobody is signed in to. Raises
+        what `memory.exhausted` knows when memory runs out.
         """
         pending = [self._start(order, fields[order.field]) for order in orders]
         results = tuple(part.result() if isinstance(part, Future) else part for part in pending)
@@ -84,6 +86,8 @@ class Mesher:
         except ItemError as error:
             return Failure(order.item_id, error.code, error.message)
         except Exception as error:
+            if memory.exhausted(error):
+                raise  # whose fault it is, the pool finds out
             return Failure(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
         return self._uploaders.submit(self._upload, order, report, data, mesh_ms)
 

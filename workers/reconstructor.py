@@ -6,14 +6,17 @@ It runs with two calls at once: while one holds the device, the next already fet
 
 import threading
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 
+from cluster import memory
 from cluster.config import ImageSettings, StoreSettings
 from cluster.errors import RequestError
 from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, Stores, TooLarge
@@ -21,7 +24,7 @@ from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
 from workers.grid import Lattice
-from workers.images import Framing, decode, key_out, prepare
+from workers.images import Framing, count_pixels, decode, key_out, prepare
 from workers.isosurface import SparseField, extract
 from workers.tally import Request, Tally
 from workers.weights import Bundle, cache_folder, load_cached
@@ -99,6 +102,27 @@ class Batch:
     device: str
 
 
+class _Ration:
+    """An amount that threads share, each holding its part for a while. More than there is counts as all of it."""
+
+    def __init__(self, amount: int) -> None:
+        self._amount = self._left = amount
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, part: int) -> Iterator[None]:
+        part = min(part, self._amount)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= part)
+            self._left -= part
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += part
+                self._changed.notify_all()
+
+
 class Reconstructor:
     """Holds the weights; `reconstruct` is its one job."""
 
@@ -124,7 +148,11 @@ class Reconstructor:
         self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
         self._chunk_points = recipe.chunk_points or _CHUNK_POINTS[self._device]
         self._computing, self._loading = threading.Lock(), threading.Lock()
+        # One picture of the largest size at a time, or many small ones: memory does not depend on what comes together.
+        self._pixels = _Ration(images.max_pixels)
         self._fetchers = ThreadPoolExecutor(_FETCHERS * CALLS_AT_ONCE, "fetch")
+        # A file can have Pillow warn ten thousand times, each in other words: into the log, and into memory for ever.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         torch.set_num_threads(threads)
         # The same picture must give the same bytes alone, in a crowd and after a retry.
         torch.backends.cudnn.benchmark = False
@@ -135,7 +163,8 @@ class Reconstructor:
         """Results for `sources`, all of the same weights, and the fields that they refer to.
 
         Whatever is wrong with one picture is its own `Failure`. Raises RequestError for what is wrong with all of
-        them: weights that are not those that the run began with, a cache or a store that this node cannot use.
+        them: weights that are not those that the run began with, a cache or a store that this node cannot use. Raises
+        what `memory.exhausted` knows when memory runs out.
         """
         bundle = self._bundle(sources[0].weights_digest)
         results: dict[str, Reconstruction | Failure] = {}
@@ -171,12 +200,15 @@ class Reconstructor:
                     ErrorCode.SOURCE_CHANGED,
                     f"The image's ETag was {source.etag} when the catalog was read and is {found.info.etag} now.",
                 )
-            picture = decode(found.data, max_pixels=self._images.max_pixels)
-            reading = Reading(found.info.etag, found.info.size, picture.width, picture.height, fetch_ms)
-            return reading, prepare(key_out(picture), framing, IMAGE_SIZE)
+            with self._pixels.hold(count_pixels(found.data, max_pixels=self._images.max_pixels)):
+                picture = decode(found.data, max_pixels=self._images.max_pixels)
+                reading = Reading(found.info.etag, found.info.size, picture.width, picture.height, fetch_ms)
+                return reading, prepare(key_out(picture), framing, IMAGE_SIZE)
         except RequestError:
             raise
         except Exception as error:
+            if memory.exhausted(error):
+                raise  # whose fault it is, the pool finds out
             return _failure(source, error, reading)
 
     def _compute(
@@ -219,6 +251,8 @@ class Reconstructor:
             return extract(field, lattice, len(latents), exact=self._recipe.exact, device=self._device)
         except Exception as error:
             if len(latents) == 1:
+                if memory.exhausted(error):
+                    raise
                 return [error]
             return [self._extract(bundle, latent)[0] for latent in latents.split(1)]
 
