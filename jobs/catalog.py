@@ -31,7 +31,7 @@ DEFAULT_CATEGORY = "object"
 
 # A table is fetched whole before its first row is read. 1 GiB holds some ten million addresses.
 _MAX_TABLE_BYTES = 1 << 30
-_MAX_CELL = 4096  # an S3 key has at most 1,024 bytes and a Linux path 4,096
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NOT_TEXT = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # the surrogates stand for bytes that are not UTF-8
 
 # With the mesh's suffix, a component stays below the 255 bytes of a file name and a key below S3's 1,024.
@@ -339,9 +339,9 @@ class _Table(Catalog):
         for name, cell in cells.items():
             if cell and _NOT_TEXT.search(cell):
                 return self._bad(number, uri, f"has control characters or bytes that are not UTF-8 in {name!r}")
-            if cell and len(cell) > _MAX_CELL:
-                return self._bad(number, uri, f"has more than {_MAX_CELL} characters in {name!r}")
-        relative = not (uri.startswith("/") or "://" in uri)
+            if cell and len(cell) > table.MAX_CELL:
+                return self._bad(number, uri, f"has more than {table.MAX_CELL} characters in {name!r}")
+        relative = not (uri.startswith("/") or _SCHEME.match(uri))
         try:
             source = canonical(join(self.uri[: self.uri.rindex("/") + 1], uri) if relative else uri)
         except (RequestError, StoreError) as error:
@@ -353,7 +353,7 @@ class _Table(Catalog):
     def _bad(self, number: int, uri: str | None, reason: str) -> Item:
         # No cell holds NUL, so no good row has this id.
         item_id = _hashed(f"row {number}\0")
-        shown = _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", uri or "")[:_MAX_CELL]
+        shown = _NOT_TEXT.sub("\N{REPLACEMENT CHARACTER}", uri or "")[: table.MAX_CELL]
         category = _category_for(self._category or DEFAULT_CATEGORY)
         message = f"Row {number} of {self.uri} {_NOT_TEXT.sub(' ', reason)[: _MAX_READABLE * 4]}."
         return Item(

@@ -232,7 +232,10 @@ def test_csv_that_is_broken_in_places(tmp_path: Path) -> None:
         ("", "columns: none"),
         ("uri;id\na;b\n", "'uri;id'"),
         ("uri\n" + "z" * 2_000_000, "a line of more than"),
-        ("uri\na\n".encode("utf-16"), "no column 'uri'"),
+        ("uri\na\n".encode("utf-16"), "save it as UTF-8"),
+        ("uri\na\n".encode("utf-32"), "save it as UTF-8"),
+        ("uri\na\n".encode("utf-16-le"), "no column 'uri'"),
+        (",".join(f"c{i}" for i in range(1_000_000)) + ",uri\n", "a line of more than"),
     ):
         with pytest.raises(RequestError, match=reason):
             items_of(write(tmp_path / "t.csv", text))
