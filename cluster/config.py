@@ -6,6 +6,7 @@ Later sources win: defaults, then the file, then the environment, then overrides
 """
 
 import difflib
+import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,13 @@ DEFAULT_PATH = Path("ray_config.yaml")
 ENVIRONMENT_PREFIX = "ISOFLEET_"
 # A hand-written file has a few KiB; the bound keeps a mistyped path to an image from being parsed as YAML.
 MAX_FILE_BYTES = 256 * 1024
+
+
+# No setting needs them, and a run's record could not be written with half a surrogate pair.
+_NOT_TEXT = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+_MAX_QUOTED = 300  # characters of a stranger's file in a sentence
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 2  # six levels of six, as is the default, make 400 kB of a small file with aliases
 
 
 class _Section(BaseModel):
@@ -249,6 +257,12 @@ class ActorSettings(_Section):
         le=100,
         description="An item that was running at this many deaths is failed: killed_worker.",
     )
+    memory_limit_bytes: int | None = Field(
+        default=4 * 1024 * 1024 * 1024,
+        ge=256 * 1024 * 1024,  # less would not hold a bundle and one ordinary picture
+        description="Memory that an actor may take beyond what it starts with; an image that needs more is failed: "
+        "out_of_memory. Actors with a GPU have no such limit; null gives none to others either.",
+    )
     # An item that kills every process it runs in must be found out before the actor it kills is written off,
     # or a single poison item could take the whole pool with it.
     max_consecutive_deaths: int = Field(
@@ -337,6 +351,9 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
     for source, key, value in found:
         if key in _KEYS:
             values[key], sources[key] = value, source
+            texts = [value] if isinstance(value, str) else list(value.values()) if isinstance(value, dict) else []
+            if any(isinstance(text, str) and _NOT_TEXT.search(text) for text in texts):
+                problems.append(f"{source}: {key} must be text without control characters or half characters")
         else:
             problems.append(f"{source}: {_unknown(key)}")
     tree: dict[str, Any] = {}
@@ -355,7 +372,7 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
             expected = (
                 str(details["ctx"]["error"])
                 if details["type"] == "value_error"
-                else f"must be {_expected(_KEYS[key])}, not {reprlib.repr(values.get(key))}"
+                else f"must be {_expected(_KEYS[key])}, not {_shown(values.get(key))}"
             )
             problems.append(f"{sources.get(key, 'configuration')}: {key} {expected}")
     if problems:
@@ -417,7 +434,19 @@ def _key(location: tuple[int | str, ...]) -> str:
     return key
 
 
+def _shown(value: Any) -> str:
+    try:
+        return _printable(_REPR.repr(value))
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number with thousands of digits"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_MAX_QUOTED])
+
+
 def _unknown(key: str) -> str:
+    key = _printable(key)
     if key in _SECTIONS:
         return f"{key} must be a section with keys of its own, not a single value"
     section, _, name = key.rpartition(".")
@@ -442,7 +471,7 @@ def _flatten(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, An
         return
     if not isinstance(tree, Mapping):
         name = prefix.rstrip(".") or "the file"
-        raise RequestError(f"{source}: {name} must be a mapping of keys to values, not {reprlib.repr(tree)}")
+        raise RequestError(f"{source}: {name} must be a mapping of keys to values, not {_shown(tree)}")
     for name, value in tree.items():
         key = f"{prefix}{name}"
         if key in _SECTIONS:
@@ -493,7 +522,8 @@ def _parse(text: str, source: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise RequestError(f"{source}: {place}not valid YAML: {error.problem or error.context}") from error
+        reason = _printable(error.problem or error.context or "")
+        raise RequestError(f"{source}: {place}not valid YAML: {reason}") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         # ValueError: scalars that look like a date or number but are none, such as 2024-13-45.
-        raise RequestError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from error
+        raise RequestError(f"{source}: not valid YAML: {_printable(str(error).splitlines()[0])}") from error

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cluster.config import ReconstructSettings
 from cluster.errors import RequestError
-from cluster.store import AlreadyExists, NotFound, Stores, canonical, join
+from cluster.store import AlreadyExists, NotFound, Stores, TooLarge, canonical, join
 from jobs import manifest
 from workers import weights
 from workers.reconstructor import Recipe
@@ -210,7 +210,7 @@ def read(stores: Stores, output: str) -> RunRecord:
         return RunRecord.model_validate_json(stores.open(uri).get(uri, max_bytes=1 << 20).data)
     except NotFound as error:
         raise RequestError(f"{output} holds no run: there is no {RECORD} in it.") from error
-    except ValidationError as error:
+    except (ValidationError, TooLarge) as error:
         raise RequestError(f"{uri} is not a run record of this version; choose another OUTPUT.") from error
 
 
