@@ -95,17 +95,13 @@ def load(uri: str, stores: Stores, *, device: str = "cpu") -> Bundle:
     """
     text, data = _read(uri, stores)
     config = _parse(text, uri)
-    encoder = Encoder(config.latent_size, config.encoder_width)
-    decoder = Decoder(config.family, config.latent_size, config.decoder_width)
     try:
         tensors = load_tensors(data)
     except SafetensorError as error:
         raise RequestError(f"weights {uri}: {TENSORS} is not a safetensors file ({error}).") from error
-    for prefix, module in (("encoder.", encoder), ("decoder.", decoder)):
-        part = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        _fill(module, part, f"weights {uri}: {prefix[:-1]}")
+    encoder, decoder = _modules(config, tensors, "encoder.", "decoder.", f"weights {uri}: ")
     if strangers := [name for name in tensors if not name.startswith(("encoder.", "decoder."))]:
-        raise RequestError(f"weights {uri}: {TENSORS} holds {strangers[0]!r}, which no part of the model has.")
+        raise RequestError(f"weights {uri}: {TENSORS} holds {_name(strangers[0])}, which no part of the model has.")
     return Bundle(config, encoder.to(device).eval(), decoder.to(device).eval(), _digest(text, data))
 
 
@@ -173,10 +169,9 @@ def import_state_dict(
         categories=categories,
         provenance={"imported_from": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
     )
-    encoder = Encoder(latent_size, encoder_width)
-    decoder = Decoder(family, latent_size, config.decoder_width)
-    _fill(encoder, {_encoder_name(key): value for key, value in image.items()}, f"{source}: img_encoder")
-    _fill(decoder, generator, f"{source}: generator")
+    parts = {f"img_encoder.{_encoder_name(key)}": value for key, value in image.items()}
+    parts |= {f"generator.{key}": value for key, value in generator.items()}
+    encoder, decoder = _modules(config, parts, "img_encoder.", "generator.", f"{source}: ")
     return config, encoder.eval(), decoder.eval()
 
 
@@ -199,7 +194,7 @@ def _state_dict(source: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise RequestError(f"{source}: there is no such file.") from error
     except Exception as error:  # torch.load raises whatever the bytes provoke in pickle and zip readers
-        reason = str(error).split("\n")[0][:160]
+        reason = "".join(letter for letter in str(error).split("\n")[0][:160] if letter.isprintable())
         raise RequestError(f"{source}: is not a PyTorch file that holds tensors only ({reason}).") from error
     for wrapper in ("state_dict", "model_state_dict"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
@@ -209,23 +204,52 @@ def _state_dict(source: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
-def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Put `tensors` into `module`, or say in one sentence which of them does not fit."""
+def _modules(
+    config: BundleConfig, tensors: dict[str, Tensor], encoder_prefix: str, decoder_prefix: str, where: str
+) -> tuple[Encoder, Decoder]:
+    """The two networks with `tensors`, which are compared with the configuration before it makes us allocate: the
+    largest sizes that it may name come to 20 GB."""
+    prefixes, parts = (encoder_prefix, decoder_prefix), []
+    with torch.device("meta"):
+        planned = _empty(config)
+    for prefix, module in zip(prefixes, planned, strict=True):
+        part = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        part = {name: value for name, value in part.items() if not name.endswith("num_batches_tracked")}
+        _compare(module, part, f"{where}{prefix[:-1]}")
+        parts.append(part)
+    modules = _empty(config)
+    for module, part in zip(modules, parts, strict=True):
+        module.load_state_dict({name: value.float() for name, value in part.items()}, strict=False)
+    return modules
+
+
+def _empty(config: BundleConfig) -> tuple[Encoder, Decoder]:
+    encoder = Encoder(config.latent_size, config.encoder_width)
+    return encoder, Decoder(config.family, config.latent_size, config.decoder_width)
+
+
+def _compare(module: torch.nn.Module, given: dict[str, Tensor], where: str) -> None:
+    """Say in one sentence which tensor does not fit."""
     expected = {name: value for name, value in module.state_dict().items() if not name.endswith("num_batches_tracked")}
-    given = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
     for name in expected:
         if name not in given:
             raise RequestError(f"{where} has no tensor {name!r}; the configuration does not fit the tensors.")
     for name, value in given.items():
         if name not in expected:
-            raise RequestError(f"{where} has the tensor {name!r}, which this family does not know.")
+            raise RequestError(f"{where} has the tensor {_name(name)}, which this family does not know.")
         if value.shape != expected[name].shape:
             raise RequestError(
                 f"{where}: {name!r} has the shape {tuple(value.shape)}, not {tuple(expected[name].shape)}."
             )
-        if not torch.isfinite(value).all():
+        if not value.is_floating_point():
+            raise RequestError(f"{where}: {name!r} holds {value.dtype}, not real numbers.")
+        if not torch.isfinite(value.float()).all():
             raise RequestError(f"{where}: {name!r} holds values that are not finite.")
-    module.load_state_dict({name: value.float() for name, value in given.items()}, strict=False)
+
+
+def _name(name: str) -> str:
+    """A stranger's name of a tensor, fit for a sentence."""
+    return repr(name if len(name) <= 80 else name[:79] + "…")
 
 
 def _parse(text: bytes, uri: str) -> BundleConfig:
