@@ -10,7 +10,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import yaml
@@ -296,7 +296,7 @@ class ActorSettings(_Section):
 class MetricsSettings(_Section):
     """Where a run's processes serve their metrics, and where the last ones go."""
 
-    enabled: bool = Field(default=True, description="Serve the driver's metrics to Prometheus while it runs.")
+    enabled: bool = Field(default=True, description="Serve the metrics to Prometheus while a process runs.")
     host: str = Field(
         default="127.0.0.1",
         min_length=1,
@@ -315,9 +315,62 @@ class MetricsSettings(_Section):
         le=1000,
         description="Ports tried from a fixed one upwards, so that several runs find one on the same machine.",
     )
+    scheduler_port: int = Field(
+        default=0, ge=0, le=65535, description="Port that isofleet schedule listens on; 0 takes any free one."
+    )
     pushgateway: Annotated[str, AfterValidator(_check_gateway)] | None = Field(
         default=None, description="Address of a Pushgateway that is given the run's last values; null pushes nothing."
     )
+
+
+class SchedulerSettings(_Section):
+    """Where the scheduler keeps what it has decided, and how often it looks."""
+
+    state: str | None = Field(
+        default=None,
+        description="Folder or URI of the decisions; every scheduler of the same schedules names the same.",
+    )
+    poll_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        le=3600,
+        description="Longest time between two looks at the store and the cluster, in seconds.",
+    )
+
+
+class ScheduleSettings(_Section):
+    """One conversion that is submitted again and again."""
+
+    cron: str = Field(
+        min_length=1, description="Minute, hour, day of month, month and day of week of its ticks, in its time zone."
+    )
+    time_zone: str = Field(default="UTC", min_length=1, description="IANA name, such as Europe/Berlin.")
+    catalog: str = Field(min_length=1, description="What reconstruct takes as CATALOG.")
+    output: str = Field(
+        min_length=1,
+        description="OUTPUT of a tick: {tick:%Y-%m-%d} becomes its time in its time zone, strftime's way.",
+    )
+    incremental: bool = Field(
+        default=False, description="Convert only what is new or changed since its last run that succeeded."
+    )
+    overlap: Literal["forbid", "allow", "replace"] = Field(
+        default="forbid",
+        description="While an earlier tick's job runs: skip the tick, submit beside it, or stop the earlier job first.",
+    )
+    grace_seconds: float = Field(
+        default=3600.0, ge=1, description="How late a tick may be submitted, in seconds; after that it is missed."
+    )
+    jitter_seconds: int = Field(
+        default=0, ge=0, description="Each tick is put off by up to so many seconds, always the same for a tick."
+    )
+    reconstruct: ReconstructSettings = Field(
+        default=ReconstructSettings(),
+        description="What its jobs do otherwise than the section reconstruct says.",
+    )
+
+
+# A part of submission ids, metric labels and keys in the store.
+_SCHEDULE_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,39}")
 
 
 class Config(_Section):
@@ -329,6 +382,19 @@ class Config(_Section):
     reconstruct: ReconstructSettings = ReconstructSettings()
     actors: ActorSettings = ActorSettings()
     metrics: MetricsSettings = MetricsSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    schedules: dict[str, ScheduleSettings] = Field(default={}, description="The schedules, by name.")
+
+    @field_validator("schedules")
+    @classmethod
+    def _names_are_keys(cls, schedules: dict[str, ScheduleSettings]) -> dict[str, ScheduleSettings]:
+        for name in schedules:
+            if not _SCHEDULE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"has {reprlib.repr(name)}: a name has 1 to 40 lower-case letters, digits, - and _, "
+                    "and begins with a letter or digit"
+                )
+        return schedules
 
 
 def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]) -> Config:
@@ -349,7 +415,7 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
     found += list(_from_environment(env))
     found += [("command line", key, value) for key, value in overrides.items()]
     for source, key, value in found:
-        if key in _KEYS:
+        if _slot(key) in _KEYS:
             values[key], sources[key] = value, source
             texts = [value] if isinstance(value, str) else list(value.values()) if isinstance(value, dict) else []
             if any(isinstance(text, str) and _NOT_TEXT.search(text) for text in texts):
@@ -369,12 +435,16 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
         # A union (text or a mapping) reports once for each of its members: keep one sentence a key.
         wrong = {_key(details["loc"]): details for details in error.errors(include_url=False)}
         for key, details in wrong.items():
-            expected = (
-                str(details["ctx"]["error"])
-                if details["type"] == "value_error"
-                else f"must be {_expected(_KEYS[key])}, not {_shown(values.get(key))}"
-            )
-            problems.append(f"{sources.get(key, 'configuration')}: {key} {expected}")
+            if details["type"] == "value_error":
+                expected = str(details["ctx"]["error"])
+            elif details["type"] == "missing":
+                expected = f"is missing: it must be {_expected(_KEYS[_slot(key)])}"
+            else:
+                expected = f"must be {_expected(_KEYS[_slot(key)])}, not {_shown(values.get(key))}"
+            # What is missing, or wrong as a whole, has no source of its own: its neighbours' is said.
+            section = key.rpartition(".")[0] or key
+            near = (source for known, source in sources.items() if known.startswith(f"{section}."))
+            problems.append(f"{sources.get(key) or next(near, 'configuration')}: {_printable(key)} {expected}")
     if problems:
         others = len(problems) - 1
         more = f" (and {others} other problem{'s' * (others > 1)})" if others else ""
@@ -383,16 +453,28 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
 
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    properties = model.model_json_schema()["properties"]
+    schema = model.model_json_schema()
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _leaves(field.annotation, f"{prefix}{name}.")
+        kind = field.annotation
+        named = get_args(kind)[1] if get_origin(kind) is dict else None  # what each name of a mapping stands for
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _leaves(kind, f"{prefix}{name}.")
+        elif isinstance(named, type) and issubclass(named, BaseModel):
+            yield from _leaves(named, f"{prefix}{name}.{_ANY}.")
         else:
-            yield prefix + name, properties[name]
+            yield prefix + name, schema["properties"][name]
 
 
+_ANY = "*"  # stands in a key for the name of a schedule
 _KEYS = dict(_leaves(Config))  # dotted key -> its JSON schema
 _SECTIONS = {key[:end] for key in _KEYS for end, character in enumerate(key) if character == "."}
+_MAPPINGS = {section.removesuffix(f".{_ANY}") for section in _SECTIONS if section.endswith(f".{_ANY}")}
+
+
+def _slot(key: str) -> str:
+    """How _KEYS spells a key: `schedules.*.cron` for `schedules.nightly.cron`."""
+    section, *below = key.split(".")
+    return ".".join([section, _ANY, *below[1:]]) if section in _MAPPINGS and below else key
 
 
 def _expected(schema: Mapping[str, Any]) -> str:
@@ -429,7 +511,7 @@ def _key(location: tuple[int | str, ...]) -> str:
     key = ""
     for part in location:
         key = f"{key}.{part}" if key else str(part)
-        if key in _KEYS:
+        if _slot(key) in _KEYS:
             break
     return key
 
@@ -447,22 +529,28 @@ def _printable(text: str) -> str:
 
 def _unknown(key: str) -> str:
     key = _printable(key)
-    if key in _SECTIONS:
+    if _slot(key) in _SECTIONS:
         return f"{key} must be a section with keys of its own, not a single value"
+    mapping, _, rest = key.partition(".")
+    named = f"{mapping}.{rest.partition('.')[0]}."  # the keys below a name that it has given
+    keys = [known.replace(f"{mapping}.{_ANY}.", named) if rest else known for known in _KEYS]
     section, _, name = key.rpartition(".")
     start = f"{section}." if section else ""
     # dict, not set: in the order of the file
-    names = list(dict.fromkeys(known.removeprefix(start).split(".")[0] for known in _KEYS if known.startswith(start)))
+    names = list(dict.fromkeys(known.removeprefix(start).split(".")[0] for known in keys if known.startswith(start)))
+    keys = [known for known in keys if _ANY not in known]
+    moved = [known for known in keys if known.rpartition(".")[2] == name]  # the right key in the wrong section
     close = (
-        [known for known in _KEYS if known.rpartition(".")[2] == name]  # the right key in the wrong section
+        sorted(moved, key=lambda known: not known.startswith(start))
         or [start + near for near in difflib.get_close_matches(name, names, n=1)]
-        or difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.85)
+        or difflib.get_close_matches(key, keys, n=1, cutoff=0.85)
     )
     if close:
         return f"{key} is not a known key; did you mean {close[0]}?"
     if names:
         return f"{key} is not a known key; {section or 'the file'} has {', '.join(names)}"
-    return f"{key} is not a known key; the sections are {', '.join(sorted(_SECTIONS))}"
+    sections = sorted(section for section in _SECTIONS if _ANY not in section)
+    return f"{key} is not a known key; the sections are {', '.join(sections)}"
 
 
 def _flatten(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -474,7 +562,11 @@ def _flatten(tree: Any, source: str, prefix: str = "") -> Iterator[tuple[str, An
         raise RequestError(f"{source}: {name} must be a mapping of keys to values, not {_shown(tree)}")
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if key in _SECTIONS:
+        if _slot(key) in _SECTIONS:
+            if value is None and _slot(key).endswith(f".{_ANY}"):
+                raise RequestError(
+                    f"{source}: {_printable(key)} has no settings; give it cron, catalog and output, or delete it"
+                )
             yield from _flatten(value, source, key + ".")
         else:
             yield key, value

@@ -265,16 +265,25 @@ class SchedulerMetrics(Metrics):
         name = "the schedule's name in ray_config.yaml"
         self._ticks = self._counter(
             "isofleet_schedule_ticks_total",
-            "Ticks that this scheduler decided.",
+            "Ticks by what became of them. Of several schedulers, the one that wrote the record counts the tick.",
             schedule=name,
             outcome="`submitted`; `skipped` because an earlier run was going on; `missed` by more than the grace; "
             "`failed` to be submitted",
         )
+        self._errors = self._counter(
+            "isofleet_schedule_errors_total",
+            "Errors of the store or the cluster, after which the scheduler looks again.",
+            schedule=name,
+        )
         self._last_tick = self._gauge(
-            "isofleet_schedule_last_tick_timestamp_seconds", "The last tick that was due; 0 if none.", schedule=name
+            "isofleet_schedule_last_tick_timestamp_seconds",
+            "The last tick that is decided, and submitted if it was to be; 0 if none.",
+            schedule=name,
         )
         self._next_tick = self._gauge(
-            "isofleet_schedule_next_tick_timestamp_seconds", "The next tick, without its jitter.", schedule=name
+            "isofleet_schedule_next_tick_timestamp_seconds",
+            "When the tick after that is due, its jitter included: in the past while it cannot be settled.",
+            schedule=name,
         )
         self._last_success = self._gauge(
             "isofleet_schedule_last_success_timestamp_seconds",
@@ -282,35 +291,46 @@ class SchedulerMetrics(Metrics):
             schedule=name,
         )
         self._interval = self._gauge(
-            "isofleet_schedule_interval_seconds", "From the last tick to the next.", schedule=name
+            "isofleet_schedule_interval_seconds", "From the tick before now to the one after.", schedule=name
         )
         self._created = self._gauge(
-            "isofleet_schedule_created_timestamp_seconds", "When a scheduler first saw the schedule.", schedule=name
+            "isofleet_schedule_created_timestamp_seconds",
+            "When a scheduler first saw the schedule with its present cron expression and time zone.",
+            schedule=name,
         )
         self._heartbeat = self._gauge(
             "isofleet_scheduler_heartbeat_timestamp_seconds", "When the scheduler last looked at its schedules."
         )
 
-    def known(self, schedule: str, created: float, last_success: float = 0.0) -> None:
-        """There is such a schedule, first seen at `created`; its runs last succeeded at `last_success`."""
+    def known(self, schedule: str) -> None:
+        """There is such a schedule."""
         for outcome in get_args(Tick):
             self._ticks.labels(schedule, outcome)
+        self._errors.labels(schedule)
+        self._last_success.labels(schedule)
+
+    def tick(self, schedule: str, outcome: Tick, ticks: int = 1) -> None:
+        """So many ticks came to this."""
+        self._ticks.labels(schedule, outcome).inc(ticks)
+
+    def error(self, schedule: str) -> None:
+        """The store or the cluster failed, and the scheduler will look again."""
+        self._errors.labels(schedule).inc()
+
+    def between(self, schedule: str, created: float, last_tick: float, next_tick: float, interval: float) -> None:
+        """Where the schedule stands, first seen at `created`; `interval` is in seconds."""
         self._created.labels(schedule).set(created)
-        self._last_success.labels(schedule).set(last_success)
-
-    def tick(self, schedule: str, outcome: Tick) -> None:
-        """A tick was decided."""
-        self._ticks.labels(schedule, outcome).inc()
-
-    def between(self, schedule: str, last_tick: float, next_tick: float) -> None:
-        """The schedule's ticks on both sides of now."""
         self._last_tick.labels(schedule).set(last_tick)
         self._next_tick.labels(schedule).set(next_tick)
-        self._interval.labels(schedule).set(next_tick - last_tick)
+        self._interval.labels(schedule).set(interval)
 
-    def looked(self) -> None:
-        """The scheduler went through its schedules, now."""
-        self._heartbeat.set_to_current_time()
+    def succeeded(self, schedule: str, at: float) -> None:
+        """Its latest success ended then."""
+        self._last_success.labels(schedule).set(at)
+
+    def looked(self, at: float) -> None:
+        """The scheduler has been through its schedules."""
+        self._heartbeat.set(at)
 
 
 def _values(literal: object) -> str:

@@ -162,10 +162,11 @@ def catalog(folder: Path, pictures: Path) -> Path:
 def scheduler(config: Config) -> Iterator[str]:
     """A scheduler's series, served: it has done one tick and succeeded."""
     metrics, now = SchedulerMetrics(), time.time()
-    metrics.known(SCHEDULE, created=now - 7200, last_success=now - 600)
+    metrics.known(SCHEDULE)
     metrics.tick(SCHEDULE, "submitted")
-    metrics.between(SCHEDULE, now - 1200, now + 2400)
-    metrics.looked()
+    metrics.between(SCHEDULE, created=now - 7200, last_tick=now - 1200, next_tick=now + 2400, interval=3600)
+    metrics.succeeded(SCHEDULE, now - 600)
+    metrics.looked(now)
     with endpoint.serve(config.metrics, metrics.registry) as address:
         yield str(address)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from cluster.config import ActorSettings, Config, load
+from cluster.config import ActorSettings, Config, ScheduleSettings, load
 from cluster.errors import RequestError
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "ray_config.yaml"
@@ -53,7 +53,16 @@ def test_the_example_is_complete_and_has_the_defaults():
             for key in (keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name})
         }
 
-    assert keys(yaml.safe_load(EXAMPLE.read_text())) == set(leaves(Config()))
+    assert keys(yaml.safe_load(EXAMPLE.read_text())) == set(leaves(Config())) - {"schedules"}
+
+
+def test_the_example_of_a_schedule_is_complete(tmp_path):
+    text = EXAMPLE.read_text().partition("\n# By name. For example:\n")[2].partition("\nschedules:")[0]
+    path = tmp_path / "c.yaml"
+    path.write_text("schedules:\n" + "".join(line.removeprefix("#") + "\n" for line in text.splitlines()))
+    schedules = load(path, {}, {}).schedules
+    assert schedules["nightly"].model_fields_set == set(ScheduleSettings.model_fields)
+    assert schedules["nightly"].reconstruct.model_dump(exclude_unset=True) == {"resolution": 128}
 
 
 def test_every_setting_is_described():
@@ -65,6 +74,7 @@ def test_every_setting_is_described():
                 assert field.description, name
 
     check(Config)
+    check(ScheduleSettings)
 
 
 # Sources.
@@ -127,7 +137,7 @@ def test_a_configuration_travels_and_does_not_change():
 def test_what_is_set_is_what_is_got(data):
     """Any setting, written as YAML into the environment, arrives with its value and type; the others stay."""
     known = leaves(Config())
-    key = data.draw(st.sampled_from(sorted(known)))
+    key = data.draw(st.sampled_from(sorted(known.keys() - {"schedules"})))  # which has no keys of its own
     value = data.draw(st.sampled_from([known[key], None, True, False, 0, 1, 4, 64, 0.5, "local", "glb", "AES256"]))
     variable = "ISOFLEET_" + key.upper().replace(".", "__")
     try:
@@ -176,6 +186,18 @@ def test_what_is_set_is_what_is_got(data):
             "actors: {max_deaths_per_item: 5, max_consecutive_deaths: 5}",
             "actors.max_consecutive_deaths must be greater than actors.max_deaths_per_item (5), not 5, so that an item",
         ),
+        ("schedules: {nightly: {cron: 5}}", "schedules.nightly.cron must be text"),
+        ("schedules: {nightly: {cron: '* * * * *', output: o}}", "nightly.catalog is missing: it must be text"),
+        ("schedules: {nightly: }", "schedules.nightly has no settings; give it cron, catalog and output"),
+        ("schedules: {nightly: 5}", "schedules.nightly must be a mapping of keys to values, not 5"),
+        ("schedules: {nightly: {corn: a}}", "nightly.corn is not a known key; did you mean schedules.nightly.cron?"),
+        ("schedules: {nightly: {resolution: 9}}", "did you mean schedules.nightly.reconstruct.resolution?"),
+        (
+            "schedules: {nightly: {cron: a, catalog: b, output: c, reconstruct: {resolution: 7}}}",
+            "schedules.nightly.reconstruct.resolution must be a whole number between 8 and 1024, not 7",
+        ),
+        ("schedules: {Nightly!: {cron: a, catalog: b, output: c}}", "schedules has 'Nightly!': a name has 1 to 40"),
+        ("schedule: {nightly: {cron: a}}", "schedule is not a known key; did you mean schedules?"),
         ("- 1", "the file must be a mapping of keys to values, not [1]"),
         ("just text", "the file must be a mapping of keys to values, not 'just text'"),
         ("images: {max_bytes: 5\n", "line 2, column 1: not valid YAML"),

@@ -125,21 +125,6 @@ def test_series_are_named_as_prometheus_wants(kind: type[Metrics]) -> None:
         }  # fmt: skip
 
 
-def test_the_scheduler_as_prometheus_sees_it() -> None:
-    scheduler = metrics.SchedulerMetrics()
-    scheduler.known("nightly", created=100.0)
-    scheduler.tick("nightly", "submitted")
-    scheduler.between("nightly", 3600.0, 7200.0)
-    scheduler.looked()
-    seen = samples(scheduler.render())
-    assert [seen["isofleet_schedule_ticks_total", outcome, "nightly"] for outcome in get_args(metrics.Tick)] == [
-        1, 0, 0, 0,
-    ]  # fmt: skip
-    assert seen["isofleet_schedule_interval_seconds", "nightly"] == 3600
-    assert seen["isofleet_schedule_last_success_timestamp_seconds", "nightly"] == 0
-    assert seen["isofleet_scheduler_heartbeat_timestamp_seconds",] == pytest.approx(time.time(), abs=60)
-
-
 def test_the_manual_is_up_to_date() -> None:
     written = Path(manual.__file__).parents[1] / "docs" / "metrics.md"
     assert written.read_text(encoding="utf-8") == manual.markdown(), "run python -m cluster.manual"
