@@ -16,11 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
+WORKER = "worker"
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class Gateway:
     def new_bucket(self) -> str:
         """An empty bucket of the owner's."""
         name = f"isofleet-{uuid.uuid4().hex}"
-        client = boto3.client(
+        self.client().create_bucket(Bucket=name)
+        return name
+
+    def client(self) -> Any:
+        """The owner's, who may do everything."""
+        return boto3.session.Session().client(
             "s3", endpoint_url=self.endpoint_url, region_name="us-east-1",
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key,
         )  # fmt: skip
-        client.create_bucket(Bucket=name)
-        return name
 
     def add_user(self, name: str) -> tuple[str, str]:
         """A user without any permission on what others own: its access and secret keys."""
@@ -100,8 +105,9 @@ def running(folder: Path) -> Iterator[Gateway]:
             f"--access-key={access}", f"--secret-key={secret}",
         )  # fmt: skip
         gateway = Gateway(endpoint, access, secret, configuration)
-        # A Ray that runs already keeps the environment of its start, so its actors sign as all tests do.
-        gateway.add_key("owner", os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        # Whom the environment has the keys of, as the actors of a Ray that runs already do: may do nothing yet.
+        gateway.add_user(WORKER)
+        gateway.add_key(WORKER, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         yield gateway
     finally:
         for pid_file in (folder / "run").glob("*.pid"):

@@ -1,9 +1,21 @@
-"""What a user without permission is told, by a server that really refuses."""
+"""What a user without permission is told, and what the documented permissions suffice for: a server that refuses."""
 
+import json
+import re
 import sys
+from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from conftest import Run
+from faults import FaultyProxy, share
+from radosgw import WORKER, Gateway
+from test_reconstruct import content, convert, rows_of
 
+from cluster.config import S3Settings, StoreSettings
+from cluster.store import Stores
 from jobs.cli import main
 
 
@@ -54,3 +66,54 @@ def test_a_wrong_secret(radosgw, monkeypatch, capsys, tmp_path) -> None:
     assert status == 2
     assert "check the credentials" in said
     assert "a-marked-secret" not in said
+
+
+def documented(name: str, bucket: str) -> str:
+    """The policy of docs/permissions.md, for this bucket and a user of this server."""
+    text = (Path(__file__).parents[1] / "docs" / "permissions.md").read_text()
+    found = re.search(rf"```json {name}\n(.*?)```", text, re.DOTALL)
+    assert found
+    policy = found[1].replace("arn:aws:iam::123456789012:role/isofleet", f"arn:aws:iam:::user/{WORKER}")
+    return json.dumps(json.loads(policy.replace(name.upper(), bucket)))
+
+
+def test_the_documented_permissions_suffice_on_a_store_that_fails(
+    radosgw: Gateway, undisturbed: Run, catalog: Path, small: dict[str, Any]
+) -> None:
+    """As that user: a run whose store fails one request in ten, and its resumption after a part was lost."""
+    source, output, owner = radosgw.new_bucket(), radosgw.new_bucket(), radosgw.client()
+    for path in catalog.rglob("*.png"):
+        owner.put_object(Bucket=source, Key=f"photos/{path.relative_to(catalog).as_posix()}", Body=path.read_bytes())
+    owner.put_bucket_policy(Bucket=source, Policy=documented("source", source))
+    owner.put_bucket_policy(Bucket=output, Policy=documented("output", output))
+    with FaultyProxy(radosgw.endpoint_url, share(10, seed=5)).running() as proxy:
+        settings = small | {
+            "store.s3.endpoint_url": proxy.endpoint_url,
+            "store.s3.region": "us-east-1",
+            "store.s3.read_timeout_seconds": 5.0,
+        }
+        result = convert(f"s3://{source}/photos", f"s3://{output}/out", settings)
+        owner.delete_object(Bucket=output, Key="out/manifest/shard-00003.parquet")
+        again = convert(f"s3://{source}/photos", f"s3://{output}/out", settings)
+    assert len(proxy.counts) >= 4
+    assert (result.images, result.ok, again.shards_resumed) == (40, 35, 9)
+
+    worker = boto3.session.Session().client("s3", endpoint_url=radosgw.endpoint_url, region_name="us-east-1")
+    mesh = owner.list_objects_v2(Bucket=output, Prefix="out/meshes/")["Contents"][0]["Key"]
+    for refused in (
+        lambda: worker.put_object(Bucket=source, Key="photos/new.png", Body=b""),
+        lambda: worker.delete_object(Bucket=source, Key="photos/chair/2.png"),
+        lambda: worker.delete_object(Bucket=output, Key=mesh),
+        lambda: worker.delete_bucket(Bucket=output),
+        lambda: worker.put_bucket_policy(Bucket=output, Policy=documented("output", output)),
+    ):
+        with pytest.raises(ClientError) as caught:
+            refused()
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+    stores = Stores(StoreSettings(s3=S3Settings(endpoint_url=radosgw.endpoint_url, region="us-east-1")))
+    rows, expected = rows_of(f"s3://{output}/out", stores), rows_of(undisturbed.output)
+    apart = ("source_uri", "etag", "code_version")
+    assert {key: content(row, *apart) for key, row in rows.items()} == {
+        key: content(row, *apart) for key, row in expected.items()
+    }
