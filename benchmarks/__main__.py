@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import extraction
+from benchmarks import extraction, faults
 from jobs.run import code_version
 
 
@@ -15,6 +15,7 @@ def main() -> None:
         "code_version": code_version(),
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {_device()}",
         "extraction": extraction.run(),
+        "faults": faults.run(),
     }
     Path(__file__).with_name("latest.json").write_text(json.dumps(results, indent=2) + "\n")
 

@@ -26,7 +26,7 @@ _TEMPORARY_STATUS = {
     429, 500, 502, 503, 504,
 }  # fmt: skip
 _TEMPORARY_CODES = {
-    # The body was damaged on its way; the last but one is S3's, the last radosgw's too.
+    # The body was damaged on its way; the last is what radosgw says.
     "BadDigest", "IncompleteBody", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch",
     "RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "ThrottlingException",
 }  # fmt: skip
