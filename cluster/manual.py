@@ -51,7 +51,7 @@ scrape_configs:
     http_sd_configs: # one for each port that a driver may have, on the machine where drivers run (a cluster's head)
       - {{url: "http://head:9410/discovery", refresh_interval: 15s}}
       - {{url: "http://head:9411/discovery", refresh_interval: 15s}}
-  - job_name: pushgateway
+  - job_name: isofleet-pushgateway
     honor_labels: true # the group's `run` and `job`, not the gateway's
     static_configs:
       - targets: ["pushgateway:9091"]
