@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +102,12 @@ def draw_pictures(folder: Path, count: int) -> None:
         Image.fromarray(picture).save(path)
 
 
+def drawn(seed: int, count: int) -> list[str]:
+    """`count` kinds of strikes in random order, all of them before any comes again."""
+    chance, rounds = random.Random(f"kinds {seed}"), -(-count // len(STRIKES))
+    return [kind for _ in range(rounds) for kind in chance.sample(STRIKES, len(STRIKES))][:count]
+
+
 class Chaos:
     """One cluster, one store and one catalog, for an undisturbed run and any number of disturbed ones."""
 
@@ -121,15 +127,14 @@ class Chaos:
     def close(self) -> None:
         self._cluster.shutdown()
 
-    def run(self, seed: int, strikes: int) -> Report:
-        """Convert the catalog into an output of its own while `strikes` things happen to it."""
+    def run(self, seed: int, kinds: Sequence[str]) -> Report:
+        """Convert the catalog into an output of its own while things of these kinds happen to it, in this order."""
         report, chance = Report(seed, self._images), random.Random(seed)
         output = f"s3://{self._bucket}/chaos-{seed}"
-        kinds = [kind for _ in range(-(-strikes // len(STRIKES))) for kind in chance.sample(STRIKES, len(STRIKES))]
         # Between these numbers of meshes there is always work in flight.
         last = int(self._images * 0.9)
-        moments = sorted(chance.sample(range(self._images // 20, last), strikes))
-        plan = list(zip(moments, kinds[:strikes], strict=True))
+        moments = sorted(chance.sample(range(self._images // 20, last), len(kinds)))
+        plan = list(zip(moments, kinds, strict=True))
         self._proxy.counts.clear()
         drivers: list[subprocess.Popen[bytes]] = []
         started = time.monotonic()
@@ -346,7 +351,7 @@ def main() -> int:
             with prepared(gateway, folder, asked.images) as chaos:
                 print(f"undisturbed: {len(chaos.undisturbed)} rows in {chaos.undisturbed_seconds:.0f} s", flush=True)
                 for seed in asked.seed or [1]:
-                    report = chaos.run(seed, asked.faults)
+                    report = chaos.run(seed, drawn(seed, asked.faults))
                     print(json.dumps(vars(report)), flush=True)
                     broken += bool(report.problems)
     ray.shutdown()
