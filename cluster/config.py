@@ -63,6 +63,12 @@ class RaySettings(_Section):
         default=None, ge=0, description='GPUs that a "local" Ray may use; null uses all that CUDA shows.'
     )
     dashboard: bool = Field(default=False, description='Start the dashboard of a "local" Ray, on loopback.')
+    wait_for_nodes_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="How long a run's first actors may wait for an autoscaling cluster to bring nodes, their start "
+        "included; 0 refuses at once what the nodes there are cannot hold.",
+    )
 
 
 def _check_endpoint(url: str) -> str:

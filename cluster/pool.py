@@ -43,6 +43,8 @@ Reason = Literal["died", "preempted", "timed_out", "node_died", "out_of_memory",
 # The last three are no RayActorErrors, although they end actors' calls too.
 DEATH_ERRORS = (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
 
+_ABSENCE_SECONDS = 60.0  # without any actor, until that is said, and again after as long
+
 logger = logging.getLogger(__name__)
 
 
@@ -149,6 +151,8 @@ class ActorPool(Generic[Item]):
         memory_limit_bytes: what an actor's process may allocate beyond what it holds when it starts. An actor in
             which memory runs out is replaced, since it may have leaked; an item in whose call that happens alone
             ends as Failed.
+        first_ready_seconds: how long the first actor may wait for a node and start; the pool fails then. Later on
+            an actor whose node went away waits for another node as long as it takes, and the others go on.
         key: what identifies an item; its deaths are counted under it.
         on_restart: called once with the reason for every death of an actor.
     """
@@ -168,6 +172,7 @@ class ActorPool(Generic[Item]):
         max_consecutive_deaths: int = 4,
         item_timeout_seconds: float,
         memory_limit_bytes: int | None = None,
+        first_ready_seconds: float = math.inf,
         key: Callable[[Item], Hashable],
         on_restart: Callable[[Reason], None],
     ) -> None:
@@ -187,6 +192,7 @@ class ActorPool(Generic[Item]):
         self._max_consecutive_deaths = max_consecutive_deaths
         self._item_timeout_seconds = item_timeout_seconds
         self._memory_limit_bytes = memory_limit_bytes
+        self._first_ready_seconds = first_ready_seconds
         self._key = key
         self._on_restart = on_restart
 
@@ -197,6 +203,8 @@ class ActorPool(Generic[Item]):
         self._starting: dict[ray.ObjectRef, _Slot] = {}
         self._cell: _Slot | None = None  # the slot that is kept for suspects
         self._ever_ready = False
+        self._ready_by = time.monotonic() + first_ready_seconds
+        self._warn_at = math.inf  # finite while no actor is ready that once was
         self._failure: RunError | None = None
         self._slots: list[_Slot] = []
         for _ in range(count):
@@ -208,6 +216,11 @@ class ActorPool(Generic[Item]):
     def alive(self) -> int:
         """Actors that have not been given up, whether they are ready or still starting."""
         return len(self._slots)
+
+    @property
+    def ready(self) -> int:
+        """Actors that take calls now: those that wait for a node, or still start, are not among them."""
+        return sum(slot.ready for slot in self._slots)
 
     @property
     def in_flight(self) -> int:
@@ -413,6 +426,29 @@ class ActorPool(Generic[Item]):
             outcomes += self._bury(call.slot, _Death("timed_out", "a call took too long"))
         return outcomes
 
+    def _look_at_absence(self) -> None:
+        """Fail if the first actor is overdue; say so, from time to time, when all actors wait for nodes."""
+        if self._failure or not self._slots:
+            return
+        now = time.monotonic()
+        if self.ready:
+            self._warn_at = math.inf
+        elif self._ever_ready:
+            if self._warn_at <= now:
+                logger.warning("No %s actor is ready: it goes on once one has found a node and started.", self.name)
+            if self._warn_at <= now or self._warn_at == math.inf:
+                self._warn_at = now + _ABSENCE_SECONDS
+        elif self._ready_by <= now:
+            self._failure = RunError(
+                f"No {self.name} actor was ready within {self._first_ready_seconds:g} s: the cluster brought no node "
+                "that has room for one, or it starts too slowly."
+            )
+
+    @property
+    def _next_look(self) -> float:
+        """When `_look_at_absence` has something to do next, on time.monotonic's clock."""
+        return self._warn_at if self._ever_ready else self._ready_by
+
 
 def wait(pools: Sequence[ActorPool[Any]], timeout: float | None) -> list[tuple[ActorPool[Any], Outcome[Any]]]:
     """Sleep until a task of one of `pools` has its outcome; every outcome there is then, with its pool.
@@ -436,12 +472,14 @@ def wait(pools: Sequence[ActorPool[Any]], timeout: float | None) -> list[tuple[A
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
         if not ready:
             moments = [call.deadline for pool in pools if (call := pool._next_expiry())]
+            moments += [pool._next_look for pool in pools if pool._next_look < math.inf]
             moments += [] if end is None else [end]
             seconds = max(0.0, min(moments) - time.monotonic()) if moments else None
             ready, _ = ray.wait(refs, num_returns=1, timeout=seconds, fetch_local=False)
         outcomes = [(owners[ref], outcome) for ref in ready for outcome in owners[ref]._collect(ref)]
         for pool in pools:
             outcomes += [(pool, outcome) for outcome in pool._expire()]
+            pool._look_at_absence()
             pool._dispatch()
         if outcomes or (end is not None and time.monotonic() >= end):
             return outcomes

@@ -173,9 +173,13 @@ class Driver:
             self._collect(min(left, _WAIT_SECONDS))
 
     def _needs(self, cluster: Session) -> tuple[ActorNeed, ActorNeed]:
-        """What the actors need, once the cluster is known to have room for it."""
-        needs = _actor_needs(self._config.actors, cluster.resources())
-        cluster.require(needs)
+        """What the actors need, once the cluster is known to have room for it or to be about to."""
+        actors, patience = self._config.actors, self._config.ray.wait_for_nodes_seconds
+        if patience:
+            _check_explicit(actors)
+        needs = _actor_needs(actors, cluster.resources())
+        if not patience:
+            cluster.require(needs)
         return needs
 
     def _pools(self, needs: tuple[ActorNeed, ActorNeed]) -> tuple[ActorPool[Source], ActorPool[Order]]:
@@ -198,6 +202,7 @@ class Driver:
                 max_consecutive_deaths=actors.max_consecutive_deaths,
                 item_timeout_seconds=self._config.reconstruct.item_timeout_seconds,
                 memory_limit_bytes=None if need.gpus else actors.memory_limit_bytes,
+                first_ready_seconds=self._config.ray.wait_for_nodes_seconds or math.inf,
                 key=_item_id,
                 on_restart=self._metrics.actor_restarted,
             )
@@ -438,6 +443,17 @@ class Driver:
         done = self._done.total()
         images = done + len(self._pending) if self._planned else None
         self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))
+
+
+def _check_explicit(actors: ActorSettings) -> None:
+    """Raises RequestError unless the settings say how many actors to start, whatever nodes there are now."""
+    keys = ("reconstructors", "gpus_per_reconstructor", "meshers")
+    missing = [f"actors.{key}" for key in keys if getattr(actors, key) is None]
+    if missing:
+        raise RequestError(
+            f"ray.wait_for_nodes_seconds needs {' and '.join(missing)} to be set: nodes that are yet to come do not "
+            "say how many actors they hold"
+        )
 
 
 def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple[ActorNeed, ActorNeed]:

@@ -358,6 +358,24 @@ def test_wait_returns_after_its_timeout(make_pool):
     assert 0.2 <= time.monotonic() - start < 5
 
 
+def test_an_actor_that_finds_no_node_holds_up_nobody(make_pool):
+    pool = make_pool(5, cpus=1.0)  # the fifth of four CPUs
+    outcomes = run(pool, [batch(f"brisk{i}") for i in range(40)])
+    assert ends(outcomes) == {f"brisk{i}": "Finished" for i in range(40)}
+    assert pool.alive == 5
+    assert 1 <= pool.ready <= 4
+    assert not pool.deaths
+
+
+def test_a_pool_whose_first_actor_finds_no_node_in_time_fails(make_pool):
+    pool = make_pool(2, cpus=1000.0, first_ready_seconds=0.5)
+    pool.submit(batch("a"))
+    start = time.monotonic()
+    with pytest.raises(RunError, match=r"^No test actor was ready within 0.5 s: the cluster brought no node"):
+        wait([pool], None)
+    assert time.monotonic() - start < 10
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_under_random_kills_every_item_ends_exactly_once(make_pool, tmp_path, seed):
     chance = random.Random(seed)
