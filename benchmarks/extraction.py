@@ -18,9 +18,10 @@ from cluster.store import Stores
 from workers import mesh, weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
+from workers.field import SparseField
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
-from workers.isosurface import SparseField, extract
+from workers.isosurface import extract
 
 RESOLUTIONS = (32, 64, 128, 256)
 DENSE_UP_TO = 128  # dense 256³ takes a minute a picture on a CPU; its points are known without asking

@@ -28,15 +28,8 @@ from jobs.manifest import Row
 from jobs.stop import Stop
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
-from workers.reconstructor import (
-    CALLS_AT_ONCE,
-    Batch,
-    Failure,
-    Reading,
-    Reconstruction,
-    Reconstructor,
-    Source,
-)
+from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Reconstruction, Source
+from workers.reconstructor import Reconstructor
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from cluster.config import ReconstructSettings
 from cluster.errors import RequestError
 from cluster.store import AlreadyExists, NotFound, Stores, TooLarge, canonical, join
 from jobs import manifest
-from workers import weights
-from workers.reconstructor import Recipe
+from workers.messages import Recipe
 
 RECORD, SUCCESS = "_run.json", "_SUCCESS.json"
 ANY_CATEGORY = "*"  # the key of weights that serve every category
@@ -111,6 +110,8 @@ def request_for(catalog: str, output: str, settings: ReconstructSettings, stores
             "reconstruct.limit and reconstruct.previous exclude each other: images beyond the limit would count as "
             "vanished; give one of them."
         )
+    from workers import weights  # and with it PyTorch, which readers of a record can do without
+
     by_category = {ANY_CATEGORY: settings.weights} if isinstance(settings.weights, str) else dict(settings.weights)
     if not by_category:
         raise RequestError("reconstruct.weights names no weights; give a bundle, or one for each category.")

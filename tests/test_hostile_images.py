@@ -25,7 +25,8 @@ from cluster.metrics import DriverMetrics
 from workers import reconstructor
 from workers.failure import ErrorCode
 from workers.images import Framing, Picture, count_pixels, decode
-from workers.reconstructor import Failure, Recipe, Reconstructor, Source
+from workers.messages import Failure, Recipe, Source
+from workers.reconstructor import Reconstructor
 
 LIMIT = 64_000_000
 

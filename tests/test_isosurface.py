@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from workers import isosurface
 from workers.failure import ErrorCode, ItemError
+from workers.field import OUTSIDE
 from workers.grid import Lattice
-from workers.isosurface import OUTSIDE, coarse_stride, extract
+from workers.isosurface import coarse_stride, extract
 
 
 @pytest.fixture(autouse=True)

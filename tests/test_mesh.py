@@ -2,7 +2,10 @@
 
 import io
 import json
+import subprocess
+import sys
 from itertools import product
+from pathlib import Path
 
 import mcubes
 import numpy as np
@@ -14,8 +17,9 @@ from hypothesis import strategies as st
 
 from workers import mesh as meshes
 from workers.failure import ErrorCode, ItemError
+from workers.field import OUTSIDE
 from workers.grid import Lattice
-from workers.isosurface import OUTSIDE, extract
+from workers.isosurface import extract
 from workers.mesh import Mesh, build, check, export, verify
 
 
@@ -253,3 +257,10 @@ def test_blocks_tile_the_lattice():
         samples = -np.ones((resolution,) * 3)
         samples[corner] = 1
         assert check(build(sparse(samples))).faces == 8
+
+
+@pytest.mark.parametrize("module", ["workers.mesher", "jobs.verify", "jobs.cli"])
+def test_what_computes_no_field_loads_no_pytorch(module: str) -> None:
+    """It would cost every mesher 700 MB, and seconds at its start."""
+    check = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], cwd=Path(__file__).parents[1]).returncode == 0

@@ -37,12 +37,14 @@ from jobs.reconstruct import Result, reconstruct
 from workers import weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
+from workers.field import OUTSIDE
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
-from workers.isosurface import OUTSIDE, extract
+from workers.isosurface import extract
 from workers.mesh import build, check, verify
 from workers.mesher import Mesher, Order
-from workers.reconstructor import Failure, Recipe, Reconstruction, Reconstructor, Source
+from workers.messages import Failure, Recipe, Reconstruction, Source
+from workers.reconstructor import Reconstructor
 
 STORES = Stores(StoreSettings())
 TIMES = {"fetch_ms", "encode_ms", "decode_ms", "mesh_ms", "upload_ms"}

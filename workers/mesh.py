@@ -14,7 +14,7 @@ import trimesh
 from trimesh.visual.material import PBRMaterial
 
 from workers.failure import ErrorCode, ItemError
-from workers.isosurface import SparseField
+from workers.field import SparseField
 
 Format = Literal["glb", "obj", "ply", "stl"]
 

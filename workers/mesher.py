@@ -13,9 +13,9 @@ from cluster.config import StoreSettings
 from cluster.errors import RequestError
 from cluster.store import CredentialsError, ObjectInfo, StoreError, Stores
 from workers.failure import ErrorCode, ItemError
-from workers.isosurface import SparseField
+from workers.field import SparseField
 from workers.mesh import MeshReport, build, check, export, verify
-from workers.reconstructor import Failure, Recipe
+from workers.messages import Failure, Recipe
 from workers.tally import Request, Tally
 
 _UPLOADERS = 4  # uploads that wait for the network while the next mesh is made

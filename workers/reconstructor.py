@@ -10,8 +10,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,83 +21,18 @@ from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, 
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
+from workers.field import SparseField
 from workers.grid import Lattice
 from workers.images import Framing, count_pixels, decode, key_out, prepare
-from workers.isosurface import SparseField, extract
-from workers.tally import Request, Tally
+from workers.isosurface import extract
+from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
+from workers.tally import Tally
 from workers.weights import Bundle, cache_folder, load_cached
 
-CALLS_AT_ONCE = 2  # one on the device, one fetching: more would only hold decoded pictures in memory
 # Chunks are padded to this many points. On a CPU, measured at 64³ on one picture: 1,024 takes a quarter of the time of
 # 8,192, whose padding costs more than the points. A GPU needs enough of them to fill it.
 _CHUNK_POINTS = {"cpu": 1024, "cuda": 65_536}
 _FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a mesh is a function of, beside its picture and weights: the same for every actor of a run."""
-
-    resolution: int
-    exact: bool
-    format: Literal["glb", "obj", "ply", "stl"]
-    batch_size: int
-    chunk_points: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known."""
-
-    item_id: str
-    uri: str
-    etag: str | None
-    weights_digest: str
-    mesh_uri: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What reading the picture told; for a failure, as far as it got."""
-
-    etag: str | None = None
-    source_bytes: int | None = None
-    width: int | None = None
-    height: int | None = None
-    fetch_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstruction:
-    """A surface was found: `field` is its index among the fields that the call returned."""
-
-    item_id: str
-    reading: Reading
-    latent: tuple[float, ...]
-    points_evaluated: int
-    encode_ms: float
-    decode_ms: float
-    field: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The picture, or its mesh, failed."""
-
-    item_id: str
-    code: ErrorCode
-    message: str
-    reading: Reading = Reading()
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """A call's answer: one result for each source, in order, the store requests that it made, and on which kind of
-    device it ran: the GPU's name, or "CPU"."""
-
-    results: tuple[Reconstruction | Failure, ...]
-    requests: tuple[Request, ...]
-    device: str
 
 
 class _Ration:

@@ -1,0 +1,79 @@
+"""What the driver and the actors say to each other.
+
+Works on: nothing; these are values that travel between processes. Knows nothing about who computes what: it imports
+no PyTorch, so that whoever only reads an answer need not either.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from workers.failure import ErrorCode
+from workers.tally import Request
+
+CALLS_AT_ONCE = 2  # of a reconstructor: one on the device, one fetching; more would only hold decoded pictures
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a mesh is a function of, beside its picture and weights: the same for every actor of a run."""
+
+    resolution: int
+    exact: bool
+    format: Literal["glb", "obj", "ply", "stl"]
+    batch_size: int
+    chunk_points: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known."""
+
+    item_id: str
+    uri: str
+    etag: str | None
+    weights_digest: str
+    mesh_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading the picture told; for a failure, as far as it got."""
+
+    etag: str | None = None
+    source_bytes: int | None = None
+    width: int | None = None
+    height: int | None = None
+    fetch_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """A surface was found: `field` is its index among the fields that the call returned."""
+
+    item_id: str
+    reading: Reading
+    latent: tuple[float, ...]
+    points_evaluated: int
+    encode_ms: float
+    decode_ms: float
+    field: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The picture, or its mesh, failed."""
+
+    item_id: str
+    code: ErrorCode
+    message: str
+    reading: Reading = Reading()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A call's answer: one result for each source, in order, the store requests that it made, and on which kind of
+    device it ran: the GPU's name, or "CPU"."""
+
+    results: tuple[Reconstruction | Failure, ...]
+    requests: tuple[Request, ...]
+    device: str
