@@ -59,6 +59,7 @@ SETTINGS = {
     "actors.gpus_per_reconstructor": 0.0,
     "store.s3.max_attempts": 8,
     "metrics.enabled": False,
+    "ray.wait_for_nodes_seconds": 120.0,
 }
 
 
