@@ -7,31 +7,30 @@ the catalog.
     catalog → shards → Reconstructor (picture → sparse field) → Mesher (field → mesh in the store) → rows → commit
 """
 
-import logging
 import math
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from cluster.config import ActorSettings, Config
+from cluster.config import Config
 from cluster.errors import RequestError, RunError
-from cluster.metrics import DriverMetrics, ImageOutcome, Queue
+from cluster.metrics import DriverMetrics, Queue
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
 from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
-from jobs import budget, manifest, run
+from jobs import run
 from jobs.catalog import Item, Shard
 from jobs.estimate import Measured, Meter
+from jobs.ledger import Ledger
 from jobs.manifest import Row
+from jobs.sizing import actor_needs, check_explicit
 from jobs.stop import Stop
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Reconstruction, Source
 from workers.reconstructor import Reconstructor
-
-logger = logging.getLogger(__name__)
 
 # Of a shard's images, the rows that need not be made again, as rows of the run with this id.
 Carry = Callable[[Shard, str], Mapping[str, Row]]
@@ -39,7 +38,6 @@ Carry = Callable[[Shard, str], Mapping[str, Row]]
 ACTORS = (Reconstructor.__name__, Mesher.__name__)
 
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
-_DECODING_SHARE = 0.75  # of a cluster's CPUs without a GPU; measured at 64³: decoding takes longer than meshing
 _MOST_ROWS = 16_384  # in open shards, some 10 kB each: few images to convert among many carried keep many open
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
 
@@ -52,12 +50,6 @@ class Progress:
     failed: int
     images: int | None
     in_flight: int
-
-
-@dataclass
-class _OpenShard:
-    shard: Shard
-    rows: dict[str, Row] = field(default_factory=dict)
 
 
 @dataclass
@@ -92,14 +84,12 @@ class Driver:
         self._carry = carry
         self._meter = Meter()
         self._on_progress = on_progress
-        self._open: dict[int, _OpenShard] = {}
+        self._ledger = Ledger(stores, output, metrics)
         self._pending: dict[str, _Pending] = {}
         self._waiting: dict[str, deque[Source]] = defaultdict(deque)  # by weights: a batch shares them
         self._to_mesh: deque[Task[Order]] = deque()
         self._suspended: deque[Task[Source]] = deque()  # to be tried again one by one
         self._planned = False
-        self._done: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
 
     def settle(self, shards: Iterator[Shard], stop: Stop) -> bool:
         """Commit shards as long as no image in them needs an actor; True when one does, and `drive` must go on.
@@ -126,15 +116,10 @@ class Driver:
         try:
             while not stop.by:
                 more = self._feed(shards)
-                if not self._open and self._planned:
+                if not self._ledger.open_shards and self._planned:
                     break
                 self._collect(0 if more else _WAIT_SECONDS)
-                if why := budget.hopeless(self._config.reconstruct, self._done["failed"], self._done.total()):
-                    most, count = self._errors.most_common(1)[0]
-                    raise RunError(
-                        f"the error budget is exceeded: {why}; the most frequent code is {most} ({count}). What was "
-                        "committed stays: mend the cause or raise the bound, and the same command goes on"
-                    )
+                self._ledger.check_budget(self._config.reconstruct)
             else:
                 self._wind_down()
                 raise _stopped(stop)
@@ -160,7 +145,7 @@ class Driver:
         while (left := end - time.monotonic()) > 0:
             not_begun = [source for queue in self._waiting.values() for source in queue]
             not_begun += [source for task in self._suspended for source in task.items]
-            if self._open.keys() <= {self._pending[source.item_id].shard for source in not_begun}:
+            if self._ledger.open_shards <= {self._pending[source.item_id].shard for source in not_begun}:
                 return
             self._feed_meshers()
             self._collect(min(left, _WAIT_SECONDS))
@@ -169,8 +154,8 @@ class Driver:
         """What the actors need, once the cluster is known to have room for it or to be about to."""
         actors, patience = self._config.actors, self._config.ray.wait_for_nodes_seconds
         if patience:
-            _check_explicit(actors)
-        needs = _actor_needs(actors, cluster.resources())
+            check_explicit(actors)
+        needs = actor_needs(actors, cluster.resources())
         if not patience:
             cluster.require(needs)
         return needs
@@ -211,12 +196,12 @@ class Driver:
     def _admit(self, shard: Shard) -> None:
         """Take a shard's items into the run; those that are wrong from the start, or that an earlier run has
         converted, get their rows at once."""
-        self._open[shard.index] = _OpenShard(shard)
+        self._ledger.open(shard)
         request = self._record.request
         carried = self._carry(shard, self._record.run_id)
         for item in shard.items:
             if item.item_id in carried:
-                self._enter(carried[item.item_id])
+                self._ledger.enter(carried[item.item_id])
                 continue
             digest = request.digest_for(item.category)
             mesh_uri = join(self._output, "meshes", item.category, f"{item.item_id}.{request.format}")
@@ -230,8 +215,6 @@ class Driver:
                 self._fail(item.item_id, ErrorCode.UNKNOWN_CATEGORY, message)
             else:
                 self._waiting[digest].append(source)
-        if not shard.items:
-            self._commit(shard.index)
 
     def _feed_meshers(self) -> None:
         while self._to_mesh and self._meshers.free:
@@ -262,7 +245,7 @@ class Driver:
     def _enough(self) -> bool:
         """Whether what is open fills the actors' next batches, or memory as far as it should."""
         ready = sum(map(len, self._waiting.values()))
-        return ready >= self._look_ahead() or sum(len(shard.rows) for shard in self._open.values()) > _MOST_ROWS
+        return ready >= self._look_ahead() or self._ledger.rows_held > _MOST_ROWS
 
     def _look_ahead(self) -> int:
         return self._config.reconstruct.batch_size * CALLS_AT_ONCE * max(1, self._reconstructors.alive)
@@ -391,29 +374,7 @@ class Driver:
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip
         del self._pending[row.item_id]
-        self._enter(row)
-
-    def _enter(self, row: Row) -> None:
-        """Put a row into its shard, and commit the shard if it was the last."""
-        self._done[row.status] += 1
-        if row.error_code is not None:
-            self._errors[row.error_code] += 1
-        shard = self._open[row.shard]
-        shard.rows[row.item_id] = row
-        if len(shard.rows) == len(shard.shard.items):
-            self._commit(row.shard)
-
-    def _commit(self, index: int) -> None:
-        shard = self._open.pop(index)
-        rows = list(shard.rows.values())
-        if manifest.write_part(self._stores, self._output, shard.shard, rows):
-            outcomes: Mapping[ImageOutcome, int] = Counter(
-                "carried" if row.carried_from else row.status for row in rows
-            )
-        else:
-            logger.warning("Shard %d was committed by another driver; its rows stand.", index)
-            outcomes = manifest.summary(self._stores, self._output, {index}).outcomes
-        self._metrics.shard_committed(outcomes)
+        self._ledger.enter(row)
 
     def _measure(self, at_work: bool = True) -> None:
         """Tell the metrics where the images are that have no row yet, and how many actors work on them."""
@@ -433,41 +394,9 @@ class Driver:
         self._show()
 
     def _show(self) -> None:
-        done = self._done.total()
+        done, failed = self._ledger.done, self._ledger.failed
         images = done + len(self._pending) if self._planned else None
-        self._on_progress(Progress(done, self._done["failed"], images, len(self._pending)))
-
-
-def _check_explicit(actors: ActorSettings) -> None:
-    """Raises RequestError unless the settings say how many actors to start, whatever nodes there are now."""
-    keys = ("reconstructors", "gpus_per_reconstructor", "meshers")
-    missing = [f"actors.{key}" for key in keys if getattr(actors, key) is None]
-    if missing:
-        raise RequestError(
-            f"ray.wait_for_nodes_seconds needs {' and '.join(missing)} to be set: nodes that are yet to come do not "
-            "say how many actors they hold"
-        )
-
-
-def _actor_needs(actors: ActorSettings, resources: Mapping[str, float]) -> tuple[ActorNeed, ActorNeed]:
-    """How many reconstructors and meshers: as configured, else as many as the cluster's resources hold."""
-    gpus = actors.gpus_per_reconstructor
-    if gpus is None:
-        gpus = 1.0 if resources["GPU"] >= 1 else 0.0
-    if actors.reconstructors:
-        count = actors.reconstructors
-    elif gpus:
-        count = max(1, int(resources["GPU"] / gpus))
-    else:
-        count = max(1, int(resources["CPU"] * _DECODING_SHARE / max(actors.cpus_per_reconstructor, 0.01)))
-    left = resources["CPU"] - count * actors.cpus_per_reconstructor
-    meshers = actors.meshers or max(1, int(left / max(actors.cpus_per_mesher, 0.01)))
-    # On a single CPU that the reconstructor has taken, a mesher shares it.
-    cpus = actors.cpus_per_mesher if actors.meshers else min(actors.cpus_per_mesher, max(0.0, left))
-    return (
-        ActorNeed("reconstructors", count, actors.cpus_per_reconstructor, gpus),
-        ActorNeed("meshers", meshers, cpus, 0),
-    )
+        self._on_progress(Progress(done, failed, images, len(self._pending)))
 
 
 def _stopped(stop: Stop) -> RunError:
