@@ -77,6 +77,9 @@ def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One server for the whole test session."""
     require()
     with running(tmp_path_factory.mktemp("radosgw")) as gateway:
+        # Whom the environment has the keys of, as the actors of a Ray that runs already do: may do nothing yet.
+        gateway.add_user(WORKER)
+        gateway.add_key(WORKER, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         yield gateway
 
 
@@ -104,11 +107,7 @@ def running(folder: Path) -> Iterator[Gateway]:
             "radosgw-admin", "-c", configuration, "user", "create", "--uid=owner", "--display-name=owner",
             f"--access-key={access}", f"--secret-key={secret}",
         )  # fmt: skip
-        gateway = Gateway(endpoint, access, secret, configuration)
-        # Whom the environment has the keys of, as the actors of a Ray that runs already do: may do nothing yet.
-        gateway.add_user(WORKER)
-        gateway.add_key(WORKER, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        yield gateway
+        yield Gateway(endpoint, access, secret, configuration)
     finally:
         for pid_file in (folder / "run").glob("*.pid"):
             with suppress(ProcessLookupError, ValueError):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from chaos import prepared
-from radosgw import Gateway, radosgw  # noqa: F401
+from radosgw import Gateway
 
 
 def test_nothing_is_lost_whatever_is_taken_away(
-    radosgw: Gateway,  # noqa: F811
+    radosgw: Gateway,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
