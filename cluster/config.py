@@ -329,6 +329,37 @@ class MetricsSettings(_Section):
     )
 
 
+class SubmitSettings(_Section):
+    """How `isofleet submit` reaches a cluster's Jobs API, and what every job gets. Tokens and headers never stand
+    here: Ray finds them in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, and in RAY_JOB_HEADERS."""
+
+    address: str | None = Field(
+        default=None,
+        description="Address of the Jobs API; null asks RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265.",
+    )
+    verify_tls: bool = Field(default=True, description="Check the server's certificate.")
+    ca_bundle: str | None = Field(
+        default=None, description="PEM file of the authorities to check it against; null uses Python's own."
+    )
+    runtime_env: dict[str, Any] = Field(
+        default={},
+        description="Ray's runtime environment of the jobs: pip, env_vars, … but no working_dir.",
+    )
+    entrypoint_cpus: float | None = Field(
+        default=None,
+        ge=0,
+        description="CPUs that a job's driver reserves; without any resources it runs on the head.",
+    )
+    entrypoint_gpus: float | None = Field(default=None, ge=0, description="GPUs that a job's driver reserves.")
+    entrypoint_memory_bytes: int | None = Field(
+        default=None, ge=1, description="Memory that a job's driver reserves, in bytes."
+    )
+    entrypoint_resources: dict[str, float] = Field(
+        default={}, description="Custom resources that a job's driver reserves."
+    )
+    metadata: dict[str, str] = Field(default={}, description="Metadata of the jobs, beside those that isofleet sets.")
+
+
 class SchedulerSettings(_Section):
     """Where the scheduler keeps what it has decided, and how often it looks."""
 
@@ -388,6 +419,7 @@ class Config(_Section):
     reconstruct: ReconstructSettings = ReconstructSettings()
     actors: ActorSettings = ActorSettings()
     metrics: MetricsSettings = MetricsSettings()
+    submit: SubmitSettings = SubmitSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     schedules: dict[str, ScheduleSettings] = Field(default={}, description="The schedules, by name.")
 
@@ -417,7 +449,7 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     problems: list[str] = []
-    found = [] if path is None else [(str(path), key, value) for key, value in _flatten(_read(path), str(path))]
+    found = [] if path is None else [(str(path), key, value) for key, value in _flatten(read(path), str(path))]
     found += list(_from_environment(env))
     found += [("command line", key, value) for key, value in overrides.items()]
     for source, key, value in found:
@@ -489,13 +521,15 @@ def _expected(schema: Mapping[str, Any]) -> str:
         return " or ".join(_expected(option) for option in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
+    values = schema.get("additionalProperties")
+    values = values["type"] if isinstance(values, dict) else ""  # of a mapping, where they are of one type
     kinds = {
         "integer": "a whole number",
         "number": "a number",
         "boolean": "true or false",
         "null": "null",
         "string": "text (in quotes if it looks like a number)",
-        "object": "a mapping of text to text",
+        "object": "a mapping" + {"string": " of text to text", "number": " of text to numbers"}.get(values, ""),
         "array": "a list of texts",
     }
     low, high = schema.get("minimum"), schema.get("maximum")
@@ -586,7 +620,8 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
             yield variable, path.lower().replace("__", "."), _parse(text, variable)
 
 
-def _read(path: Path) -> Any:
+def read(path: Path) -> Any:
+    """The content of a YAML file. Raises RequestError, naming file and line, for one that cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)

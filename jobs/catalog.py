@@ -13,7 +13,7 @@ import re
 import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
 from os.path import splitext
 from pathlib import PurePosixPath
@@ -39,6 +39,7 @@ _MAX_ID, _MAX_COMPONENT, _MAX_READABLE = 400, 120, 80
 _HIDDEN = re.compile(r"\.(?!\.?$)")  # but "." and "..", which S3 keys may hold, hide nothing
 _COMPONENT = re.compile(rf"\w[\w.-]{{0,{_MAX_COMPONENT - 1}}}", re.ASCII)
 _MESH_SUFFIXES = (".glb", ".obj", ".ply", ".stl")
+_SHARD = re.compile(r"shard-(\d{5,})\.parquet")
 # What `item_id_for` and the ids of bad rows look like; shards that hold anything else are refused.
 _ANY_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*(~[0-9a-f]{16}){0,2}", re.ASCII)
 _ANY_CATEGORY = re.compile(r"\w[\w.-]*(~[0-9a-f]{16})?", re.ASCII)
@@ -204,6 +205,29 @@ def frozen(stores: Stores, output: str) -> Iterator[Shard]:
             return
 
 
+def planned(stores: Stores, output: str) -> tuple[int, int, bool]:
+    """How many shards and items are frozen so far, and whether that is the whole catalog; the items are not read.
+
+    Raises RunError for a damaged shard, StoreError.
+    """
+    folder = join(canonical(output), "catalog")
+    store = stores.open(folder)
+    try:
+        totals = json.loads(store.get(join(folder, "_index.json"), max_bytes=1 << 20).data)
+        return int(totals["shards"]), int(totals["items"]), True
+    except NotFound:
+        pass  # not yet
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder}/_index.json cannot be read; delete it and run again") from error
+    numbers = (_SHARD.fullmatch(info.key) for info in store.list(folder))
+    last = max((int(number[1]) for number in numbers if number), default=None)
+    if last is None:
+        return 0, 0, False
+    uri = join(folder, f"shard-{last:05d}.parquet")
+    end, final, _ = _facts(parquet.notes(store, uri)[1], uri)
+    return last + 1, end.count, final
+
+
 def _cut(catalog: Catalog, after: Position | None, first: int, size: int) -> Iterator[Shard]:
     """Unwritten shards from a position on; at least one, because the catalog may have shrunk since."""
     rows = catalog.items(after)
@@ -249,18 +273,23 @@ def _shard_bytes(shard: Shard) -> bytes:
     return parquet.to_bytes(pa.Table.from_arrays(arrays, schema=schema))
 
 
+def _facts(metadata: Mapping[bytes, bytes] | None, uri: str) -> tuple[Position, bool, str | None]:
+    """Where a shard ends, whether it is final, and the version of its table."""
+    try:
+        facts = json.loads((metadata or {})[_METADATA_KEY])
+        count, key = facts["end"]
+        return Position(int(count), str(key)), bool(facts["final"]), facts["version"]
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{uri} does not say where it ends; choose another OUTPUT") from error
+
+
 def _read_shard(store: ObjectStore, uri: str, index: int) -> Shard | None:
     try:
         data = store.get(uri).data
     except NotFound:
         return None
     content = parquet.from_bytes(data, _SHARD_SCHEMA, uri)
-    try:
-        facts = json.loads(content.schema.metadata[_METADATA_KEY])
-        count, key = facts["end"]
-        end, final, version = Position(int(count), str(key)), bool(facts["final"]), facts["version"]
-    except (TypeError, KeyError, ValueError) as error:
-        raise RunError(f"{uri} does not say where it ends; choose another OUTPUT") from error
+    end, final, version = _facts(content.schema.metadata, uri)
     items = tuple(Item(**row) for row in content.to_pylist())
     for item in items:
         # These become paths: whoever can write to OUTPUT must not thereby choose where meshes go.

@@ -1,92 +1,146 @@
-r"""The main job as a job of a Ray cluster, through its Jobs API.
+r"""The main job as a job of a Ray cluster.
 
-Works on: a cluster's HTTP address, a command line and job states. Knows nothing about images or what the job does.
+Works on: a request, the code that carries it out, and ids. Knows nothing about images, or how a cluster is spoken to.
 The same job without this module, from a checkout:
 
-    ray job submit --address http://HEAD:8265 --working-dir . -- \
+    ray job submit --address http://HEAD:8265 --working-dir . \
+        --runtime-env-json '{"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": "20"}}' -- \
         python -m jobs.reconstruct CATALOG OUTPUT --address auto
 """
 
-import asyncio
+import hashlib
+import itertools
+import json
+import math
 import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import aiohttp
-from ray.exceptions import AuthenticationError, RayError
-from ray.job_submission import JobStatus, JobSubmissionClient
-
-from cluster.config import DEFAULT_PATH
+from cluster.config import DEFAULT_PATH, Config
 from cluster.errors import RequestError, RunError
 from cluster.store import canonical
+from jobs import run
+from jobs.ray_jobs import STOP_WAIT, RayJobs
 
 _PACKAGES = ("cluster", "workers", "jobs")
+_OURS = ("catalog", "output", "code_version")  # keys of a job's metadata
+_RESOURCES = ("entrypoint_cpus", "entrypoint_gpus", "entrypoint_memory_bytes", "entrypoint_resources")
+_ENDED_BADLY = ("FAILED", "STOPPED")
+_LEAVING_SECONDS = 5  # from the last commit after SIGTERM to the end of the process; measured: 1 to 2 s
 
 
 @dataclass(frozen=True)
-class Job:
-    """A job that a cluster has accepted."""
+class JobRequest:
+    """What a job is to do: `reconstruct CATALOG OUTPUT OPTIONS` on this installation's code, with the configuration in
+    `config_file`. The cluster brings the libraries, and `python` on the PATH of the node that runs the job.
 
-    client: JobSubmissionClient
+    `config` is the submitter's: how to submit, and how long the job may take to stop.
+    """
+
+    catalog: str
+    output: str
+    options: Sequence[str]
+    config: Config
+    config_file: Path | None
+
+    def command(self) -> list[str]:
+        catalog, output = canonical(self.catalog), canonical(self.output)  # the job runs in a folder of its own
+        return ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *self.options]
+
+    def runtime_env(self) -> dict[str, Any]:
+        """The configured one, and how long Ray waits between SIGTERM and SIGKILL. Raises RequestError."""
+        environment = dict(self.config.submit.runtime_env)
+        if "working_dir" in environment:
+            raise RequestError("submit.runtime_env: working_dir is the code that isofleet sends; leave it out.")
+        variables = environment.get("env_vars") or {}
+        if not isinstance(variables, dict):
+            raise RequestError("submit.runtime_env: env_vars must be a mapping of text to text.")
+        seconds = math.ceil(self.config.reconstruct.stop_seconds) + _LEAVING_SECONDS
+        return environment | {"env_vars": {STOP_WAIT: str(seconds)} | variables}
+
+    def metadata(self) -> dict[str, str]:
+        given = self.config.submit.metadata
+        if taken := [key for key in _OURS if key in given]:
+            raise RequestError(f"submit.metadata: {taken[0]} is set by isofleet submit; choose another key.")
+        facts = canonical(self.catalog), canonical(self.output), run.code_version()
+        return {**given, **dict(zip(_OURS, facts, strict=True))}
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job that the cluster has. `is_new` is False for one that it had already, whose `state` is the word for it."""
+
     submission_id: str
+    state: str
+    is_new: bool
 
 
-def submit(dashboard: str, catalog: str, output: str, options: list[str]) -> Job:
-    """Submit `reconstruct CATALOG OUTPUT` with further `options`, on the code of this installation and with
-    `./ray_config.yaml`, if there is one. The cluster brings the libraries, and `python` on its head's PATH.
+def submission_id_for(request: JobRequest) -> str:
+    """The id of a request: equal for equal requests, that is for the same command, code, configuration file, runtime
+    environment and resources. Metadata do not count."""
+    asked = {
+        "command": request.command(),
+        "code": run.code_version(),
+        "configuration": request.config_file.read_text() if request.config_file else None,
+        "runtime_env": request.runtime_env(),
+        "resources": request.config.submit.model_dump(include=set(_RESOURCES)),
+    }
+    digest = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
+    return f"isofleet-{digest[:16]}"
 
-    Raises RequestError when no Jobs API answers at `dashboard`, or it refuses the token or the job.
+
+def submit(jobs: RayJobs, request: JobRequest, submission_id: str | None = None) -> Submitted:
+    """Start the job that `request` asks for, unless the cluster has it already.
+
+    Without a `submission_id` the request's own is taken. If the job of that id has failed or was stopped, the next
+    attempt is ID.2, then ID.3 and so on, since Ray takes an id only once. A given id has one attempt.
+
+    Raises RequestError when the cluster does not take the job; RunError when it stops answering.
     """
-    catalog, output = canonical(catalog), canonical(output)  # the job runs in a folder of its own
-    command = ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *options]
+    first = submission_id or submission_id_for(request)
+    for attempt in itertools.count(1):
+        name = first if attempt == 1 else f"{first}.{attempt}"
+        state = jobs.state(name)
+        if state is None:
+            if _start(jobs, request, name):
+                return Submitted(name, "PENDING", True)
+            state = jobs.state(name)
+        if state is None:
+            raise RunError(f"{jobs.address} took the job {name} and knows it no more; submit it again.")
+        if submission_id is not None or state not in _ENDED_BADLY:
+            return Submitted(name, state, False)
+    raise AssertionError("itertools.count does not end")
+
+
+def merged(standing: Mapping[str, Any], given: Any, source: str) -> dict[str, Any]:
+    """The runtime environment `given` in a file over the configured one, `env_vars` variable by variable.
+
+    Raises RequestError, naming `source`, for what is not a mapping.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("env_vars", {}), dict):
+        raise RequestError(f"{source}: a runtime environment is a mapping, and so are its env_vars.")
+    both = {**standing, **given}
+    variables = {**(standing.get("env_vars") or {}), **given.get("env_vars", {})}
+    return both | ({"env_vars": variables} if variables else {})
+
+
+def _start(jobs: RayJobs, request: JobRequest, name: str) -> bool:
+    """Send the code and start the job. False: another was faster."""
+    environment, metadata = request.runtime_env(), request.metadata()
     with tempfile.TemporaryDirectory(prefix="isofleet-job-") as folder:
-        _copy_code(Path(folder))
-        try:
-            client = JobSubmissionClient(dashboard)
-            submission_id = client.submit_job(
-                entrypoint=shlex.join(command),
-                runtime_env={"working_dir": folder},
-                metadata={"catalog": catalog, "output": output},
-            )
-        except AuthenticationError as error:
-            raise RequestError(
-                f"--dashboard {dashboard}: the cluster does not know this token; set RAY_AUTH_MODE to token and "
-                "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's."
-            ) from error
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
-            raise RequestError(f"--dashboard {dashboard}: the job was not accepted ({reason}).") from error
-    return Job(client, submission_id)
+        _copy_code(Path(folder), request.config_file)
+        command = shlex.join(request.command())
+        return jobs.start(name, command, environment | {"working_dir": folder}, metadata, request.config.submit)
 
 
-def follow(job: Job, on_text: Callable[[str], None]) -> int:
-    """Pass on the job's log until it ends. Returns 0 when it succeeded, else 1.
-
-    Raises RunError when the cluster stops answering; the job itself goes on.
-    """
-
-    async def tail() -> None:
-        async for text in job.client.tail_job_logs(job.submission_id):
-            on_text(text)
-
-    try:
-        asyncio.run(tail())
-        status = job.client.get_job_status(job.submission_id)
-    except (OSError, RuntimeError, RayError, aiohttp.ClientError) as error:
-        raise RunError(f"lost sight of {job.submission_id}: {error}; it may still be running.") from error
-    if not status.is_terminal():  # the cluster closed the connection in good order, as it does when it stops
-        raise RunError(f"lost sight of {job.submission_id}: its log broke off; it may still be running.")
-    on_text(f"job {job.submission_id}: {status.value}\n")
-    return 0 if status == JobStatus.SUCCEEDED else 1
-
-
-def _copy_code(folder: Path) -> None:
+def _copy_code(folder: Path, config_file: Path | None) -> None:
     """Only what a job needs: an installation's own folder may hold every library there is."""
     root = Path(__file__).parent.parent
     for package in _PACKAGES:
         shutil.copytree(root / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    if DEFAULT_PATH.exists():
-        shutil.copy(DEFAULT_PATH, folder)
+    if config_file is not None:
+        shutil.copy(config_file, folder / DEFAULT_PATH.name)

@@ -50,10 +50,10 @@ def test_the_example_is_complete_and_has_the_defaults():
         return {
             key
             for name, value in tree.items()
-            for key in (keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name})
+            for key in (keys(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {prefix + name})
         }
 
-    assert keys(yaml.safe_load(EXAMPLE.read_text())) == set(leaves(Config())) - {"schedules"}
+    assert keys(yaml.safe_load(EXAMPLE.read_text())) == set(leaves(Config()))
 
 
 def test_the_example_of_a_schedule_is_complete(tmp_path):
@@ -198,6 +198,9 @@ def test_what_is_set_is_what_is_got(data):
         ),
         ("schedules: {Nightly!: {cron: a, catalog: b, output: c}}", "schedules has 'Nightly!': a name has 1 to 40"),
         ("schedule: {nightly: {cron: a}}", "schedule is not a known key; did you mean schedules?"),
+        ("submit: {entrypoint_resources: {spot: many}}", "submit.entrypoint_resources must be a mapping of text to"),
+        ("submit: {metadata: {team: 5}}", "submit.metadata must be a mapping of text to text, not {'team': 5}"),
+        ("submit: {runtime_env: conda}", "submit.runtime_env must be a mapping, not 'conda'"),
         ("- 1", "the file must be a mapping of keys to values, not [1]"),
         ("just text", "the file must be a mapping of keys to values, not 'just text'"),
         ("images: {max_bytes: 5\n", "line 2, column 1: not valid YAML"),
