@@ -30,6 +30,7 @@ _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _HEADERS = "RAY_JOB_HEADERS"
 _ID = re.compile(r"[\w.-]+", re.ASCII)
 _POLL_SECONDS = 0.5
+_PENDING_SECONDS = 10.0  # a job that is about to start does so within; Ray stops none that has not started
 _STOP_MARGIN_SECONDS = 30.0  # beyond SIGKILL, for the cluster to notice that the job has ended
 
 
@@ -142,10 +143,17 @@ class RayJobs:
         if details.status.is_terminal():
             return details.status.value
         self.stop(submission_id)
+        told = time.monotonic()
         variables = (details.runtime_env or {}).get("env_vars") or {}
-        deadline = time.monotonic() + float(variables.get(STOP_WAIT, _RAYS_STOP_WAIT)) + _STOP_MARGIN_SECONDS
+        bound = float(variables.get(STOP_WAIT, _RAYS_STOP_WAIT)) + _STOP_MARGIN_SECONDS
         while not (details := self.get(submission_id)).status.is_terminal():
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - told
+            if details.status == JobStatus.PENDING and waited > _PENDING_SECONDS:
+                raise RunError(
+                    f"{submission_id} is told to stop, but still waits for its resources or runtime environment: it "
+                    "ends as soon as it has them, or when Ray gives up starting it."
+                )
+            if waited > bound:
                 raise RunError(f"{submission_id} was told to stop, and is still {details.status.value}; look at it.")
             time.sleep(_POLL_SECONDS)
         return details.status.value
@@ -163,11 +171,12 @@ class RayJobs:
         except requests.exceptions.InvalidHeader:
             # Its message repeats the value, which is a secret; nor is it shown as a cause.
             raise RequestError(f"{_HEADERS} or the token: a value in it cannot be an HTTP header.") from None
-        except requests.exceptions.SSLError as error:
-            raise RequestError(
-                f"{self.address}: its certificate is not trusted; name the authority's in --ca-bundle."
-            ) from error
         except (OSError, RuntimeError, ValueError, TypeError) as error:
+            # The client makes "failed to connect" of every trouble with a connection.
+            if isinstance(error.__context__, requests.exceptions.SSLError):
+                raise RequestError(
+                    f"{self.address}: its certificate is not trusted; name the authority's in --ca-bundle."
+                ) from error
             raise kind(f"{self.address}: {what}{_line(error)}.") from error
 
 

@@ -47,27 +47,29 @@ class JobRequest:
     config: Config
     config_file: Path | None
 
+    def __post_init__(self) -> None:
+        """Raises RequestError for a runtime environment or metadata that collide with ours."""
+        settings = self.config.submit
+        if "working_dir" in settings.runtime_env:
+            raise RequestError("submit.runtime_env: working_dir is the code that isofleet sends; leave it out.")
+        if not isinstance(settings.runtime_env.get("env_vars") or {}, dict):
+            raise RequestError("submit.runtime_env: env_vars must be a mapping of text to text.")
+        if taken := [key for key in _OURS if key in settings.metadata]:
+            raise RequestError(f"submit.metadata: {taken[0]} is set by isofleet submit; choose another key.")
+
     def command(self) -> list[str]:
         catalog, output = canonical(self.catalog), canonical(self.output)  # the job runs in a folder of its own
         return ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *self.options]
 
     def runtime_env(self) -> dict[str, Any]:
-        """The configured one, and how long Ray waits between SIGTERM and SIGKILL. Raises RequestError."""
-        environment = dict(self.config.submit.runtime_env)
-        if "working_dir" in environment:
-            raise RequestError("submit.runtime_env: working_dir is the code that isofleet sends; leave it out.")
-        variables = environment.get("env_vars") or {}
-        if not isinstance(variables, dict):
-            raise RequestError("submit.runtime_env: env_vars must be a mapping of text to text.")
+        """The configured one, and how long Ray waits between SIGTERM and SIGKILL."""
+        environment = self.config.submit.runtime_env
         seconds = math.ceil(self.config.reconstruct.stop_seconds) + _LEAVING_SECONDS
-        return environment | {"env_vars": {STOP_WAIT: str(seconds)} | variables}
+        return environment | {"env_vars": {STOP_WAIT: str(seconds)} | (environment.get("env_vars") or {})}
 
     def metadata(self) -> dict[str, str]:
-        given = self.config.submit.metadata
-        if taken := [key for key in _OURS if key in given]:
-            raise RequestError(f"submit.metadata: {taken[0]} is set by isofleet submit; choose another key.")
         facts = canonical(self.catalog), canonical(self.output), run.code_version()
-        return {**given, **dict(zip(_OURS, facts, strict=True))}
+        return self.config.submit.metadata | dict(zip(_OURS, facts, strict=True))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Jobs through the Jobs API of a real Ray head, which runs apart from these tests, with a token."""
 
+import ipaddress
 import json
 import os
 import re
@@ -7,22 +8,31 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from cluster.config import StoreSettings
+from cluster.config import StoreSettings, load
 from cluster.store import Stores
-from jobs import manifest, run
+from jobs import cli, manifest, run
+from jobs.submit import JobRequest, submission_id_for
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -141,7 +151,7 @@ def test_a_submitted_job_runs_this_code_on_the_cluster_once(
 ) -> None:
     (tmp_path / "environment.yaml").write_text("env_vars: {MARK: from-the-file}\n")
     request = [
-        "submit", "photos", tmp_path / "meshes", "--entrypoint-cpus", 0.25, "--metadata", "team=shapes",
+        "submit", "photos", tmp_path / "meshes", "--entrypoint-memory", 1_000_000, "--metadata", "team=shapes",
         "--runtime-env", tmp_path / "environment.yaml", "--wait",
     ]  # fmt: skip
     options = ["--", "--limit", 5, "--format", "stl"]
@@ -201,11 +211,24 @@ def test_a_job_that_fails_is_said_to_have_failed_and_tried_again(head: Head, che
     assert isofleet(head, checkout, "logs", second.stdout.strip(), "--follow").returncode == 1
 
 
+def test_a_driver_gets_what_it_reserves_or_waits_for_it(head: Head, checkout: Path, tmp_path: Path) -> None:
+    end = isofleet(head, checkout, "submit", "photos", tmp_path, "--entrypoint-resources", "spot=1", "--json")
+    assert end.returncode == 0, end.stderr
+    said = json.loads(end.stdout)
+    assert (said["state"], said["is_new"]) == ("PENDING", True)
+    assert known(head)[said["submission_id"]]["status"] == "PENDING"  # no node has a spot
+    assert isofleet(head, checkout, "status", said["submission_id"]).stdout.splitlines()[0].endswith(": PENDING")
+    end = isofleet(head, checkout, "cancel", said["submission_id"])
+    assert (end.returncode, end.stdout) == (1, "")
+    assert f"{said['submission_id']} is told to stop, but still waits for its resources" in end.stderr
+
+
 # Waits for the first commit with all that is imported, and is then the command `isofleet cancel`.
 CANCEL_AT_THE_FIRST_COMMIT = """
 import pathlib, sys, time
 from jobs import cli, ray_jobs
-while not list(pathlib.Path(sys.argv.pop()).glob("manifest/*.parquet")):
+manifest = pathlib.Path(sys.argv.pop(), "manifest")
+while not list(manifest.glob("*.parquet")):
     time.sleep(0.02)
 cli.main(["cancel"])
 """
@@ -271,30 +294,152 @@ def test_a_cluster_that_does_not_take_the_job_is_named(head: Head, checkout: Pat
         assert end.stderr.count("\n") == 1, end.stderr
 
 
+@dataclass(frozen=True)
+class Gateway:
+    """What stands before a cluster in a company: TLS with a certificate of its own, and headers that it asks for."""
+
+    address: str
+    authority: Path
+    seen: list[str]  # the values of X-Gateway
+
+
+@pytest.fixture
+def gateway(head: Head, tmp_path: Path) -> Iterator[Gateway]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test's gateway")])
+    address, now = x509.IPAddress(ipaddress.ip_address("127.0.0.1")), datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    authority, private = tmp_path / "authority.pem", tmp_path / "key.pem"
+    authority.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    seen: list[str] = []
+
+    class Forward(BaseHTTPRequestHandler):
+        def forward(self) -> None:
+            seen.append(self.headers.get("X-Gateway", ""))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
+            answer = requests.request(self.command, head.dashboard + self.path, headers=headers, data=body, timeout=60)
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", "text/plain"))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = do_PUT = forward  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forward) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority, private)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Gateway(f"https://127.0.0.1:{server.server_port}", authority, seen)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_gateway_is_given_its_headers_and_nobody_else(
+    head: Head, checkout: Path, gateway: Gateway, tmp_path: Path
+) -> None:
+    def ask(headers: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        environment = head.environment | {"RAY_JOB_HEADERS": headers}
+        return isofleet(Head(gateway.address, environment), checkout, *arguments)
+
+    headers = json.dumps({"X-Gateway": "a-marked-secret"})
+    end = ask(headers, "status", "raysubmit_none")
+    assert (end.returncode, end.stderr.count("\n")) == (2, 1)
+    assert f"{gateway.address}: its certificate is not trusted; name the authority's in --ca-bundle." in end.stderr
+    assert gateway.seen == []
+    ca_bundle = ["--ca-bundle", gateway.authority]
+    submitted = ask(headers, "submit", "photos", tmp_path / "out", *ca_bundle, "--", "--weights", "/nowhere/weights")
+    assert submitted.returncode == 0, submitted.stderr
+    submission_id = submitted.stdout.strip()
+    cancelled = ask(headers, "cancel", submission_id, *ca_bundle)
+    assert cancelled.returncode == 0, cancelled.stderr
+    log = ask(headers, "logs", submission_id, *ca_bundle)
+    assert set(gateway.seen) == {"a-marked-secret"}
+    told = json.dumps(known(head)) + "".join(end.stdout + end.stderr for end in (submitted, cancelled, log))
+    for secret in ("a-marked-secret", head.environment["RAY_AUTH_TOKEN"]):
+        assert secret not in told
+    for wrong in ('{"X-Gateway": "a-marked-secret\\n"}', '{"X-Gateway": a-marked-secret}', '["a-marked-secret"]'):
+        end = ask(wrong, "status", submission_id, *ca_bundle)
+        assert (end.returncode, end.stderr.count("\n")) == (2, 1)
+        assert end.stderr.startswith("isofleet: RAY_JOB_HEADERS ")
+        assert "a-marked-secret" not in end.stderr
+
+
+def test_a_job_that_the_cluster_does_not_know_is_named(head: Head, checkout: Path) -> None:
+    for job, said in (
+        ("raysubmit_none", "knows no job raysubmit_none; an OUTPUT is written with a /, such as ./raysubmit_none"),
+        ("a?b", "'a?b' is not a job's id"),
+    ):
+        end = isofleet(head, checkout, "status", job)
+        assert (end.returncode, end.stdout) == (2, "")
+        assert said in end.stderr
+        assert end.stderr.count("\n") == 1, end.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["status", "raysubmit_none"], "knows no job raysubmit_none; an OUTPUT is written with a /, such as ./raysub"),
-        (["cancel", "raysubmit_none"], "knows no job raysubmit_none"),
-        (["logs", "a?b"], "'a?b' is not a job's id"),
         (["status", "./nowhere"], "./nowhere holds no run: there is no _run.json in it."),
         (["submit", "a", "b", "--metadata", "team"], "--metadata team: write KEY=VALUE."),
         (["submit", "a", "b", "--metadata", "output=x"], "submit.metadata: output is set by isofleet submit"),
         (["submit", "a", "b", "--entrypoint-resources", "spot=x"], "spot=x: 'x' is not a number."),
         (["submit", "a", "b", "--runtime-env", "nowhere.yaml"], "nowhere.yaml: the configuration file cannot be read"),
+        (["submit", "a", "b", "--runtime-env", "list.yaml"], "list.yaml: a runtime environment is a mapping"),
         (["submit", "a", "b", "--runtime-env", "environment.yaml"], "working_dir is the code that isofleet sends"),
         (["submit", "a", "b", "--ca-bundle", "none.pem"], "submit.ca_bundle: there is no file none.pem"),
         (["submit", "a", "b", "--address", "HEAD:8265"], "HEAD:8265 is not the http:// or https:// address"),
     ],
 )
 def test_a_wrong_request_is_said_in_a_sentence(
-    head: Head, checkout: Path, arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (checkout / "environment.yaml").write_text("working_dir: .\n")
-    end = isofleet(head, checkout, *arguments)
-    assert (end.returncode, end.stdout) == (2, "")
-    assert said in end.stderr
-    assert end.stderr.count("\n") == 1, end.stderr
+    (tmp_path / "environment.yaml").write_text("working_dir: .\n")
+    (tmp_path / "list.yaml").write_text("[pip]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["isofleet", *arguments])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1, err
+
+
+def test_equal_requests_have_equal_ids_and_others_have_others(tmp_path: Path) -> None:
+    """Whatever changes what is done changes the id; what is only told to people does not."""
+    file = tmp_path / "ray_config.yaml"
+    file.write_text("reconstruct: {resolution: 64}\n")
+
+    def id_of(catalog: str = "s3://a/b", options: tuple[str, ...] = (), file: Path | None = file, **keys: Any) -> str:
+        overrides = {key.replace("__", "."): value for key, value in keys.items()}
+        return submission_id_for(JobRequest(catalog, "s3://a/out", options, load(None, {}, overrides), file))
+
+    first = id_of()
+    assert id_of() == id_of(submit__metadata={"team": "shapes"}) == id_of(submit__address="http://other:1") == first
+    others = [
+        id_of("s3://a/c"),
+        id_of(options=("--exact",)),
+        id_of(file=None),
+        id_of(submit__runtime_env={"pip": ["boto3"]}),
+        id_of(submit__entrypoint_cpus=1.0),
+        id_of(submit__entrypoint_resources={"spot": 1.0}),
+    ]
+    file.write_text("reconstruct: {resolution: 65}\n")
+    others.append(id_of())
+    assert len({first, *others}) == 8
 
 
 def test_code_without_an_installed_package_still_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:

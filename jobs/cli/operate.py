@@ -91,9 +91,10 @@ def submit(
     if runtime_env:
         options_given["submit.runtime_env"] = merged(standing.runtime_env, read(runtime_env), str(runtime_env))
     chosen = configuration(config, None, options_given)
-    jobs = RayJobs(chosen.submit)
     file = config or (DEFAULT_PATH if DEFAULT_PATH.exists() else None)
-    job = start(jobs, JobRequest(catalog, output, tuple(options or ()), chosen, file))
+    request = JobRequest(catalog, output, tuple(options or ()), chosen, file)
+    jobs = RayJobs(chosen.submit)
+    job = start(jobs, request)
     if not job.is_new:
         typer.echo(f"isofleet: the cluster has this job already: {job.submission_id} is {job.state}.", err=True)
     if not as_json:
