@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import aiohttp
@@ -118,12 +120,26 @@ class RayJobs:
         """
         self.get(submission_id)
 
+        texts: SimpleQueue[str | Exception | None] = SimpleQueue()
+
         async def tail() -> None:
             async for text in self._client.tail_job_logs(submission_id):
-                on_text(text)
+                texts.put(text)
 
+        def read() -> None:
+            try:
+                asyncio.run(tail())
+                texts.put(None)
+            except Exception as error:
+                texts.put(error)
+
+        # In a thread of its own: a Ctrl-C would reach whatever the event loop is in, and be lost in some of it.
+        Thread(target=read, daemon=True).start()
         try:
-            asyncio.run(tail())
+            while (text := texts.get()) is not None:
+                if isinstance(text, Exception):
+                    raise text
+                on_text(text)
             status = self._client.get_job_status(submission_id)
         except (OSError, RuntimeError, RayError, aiohttp.ClientError) as error:
             raise RunError(f"lost sight of {submission_id}: {_line(error)}; it may still be running.") from error
