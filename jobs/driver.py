@@ -114,21 +114,24 @@ class Driver:
         started = time.monotonic()
         self._reconstructors, self._meshers = self._pools(needs)
         try:
-            while not stop.by:
-                more = self._feed(shards)
-                if not self._ledger.open_shards and self._planned:
-                    break
-                self._collect(0 if more else _WAIT_SECONDS)
-                self._ledger.check_budget(self._config.reconstruct)
-            else:
-                self._wind_down()
-                raise _stopped(stop)
-            self._report()
+            with stop.watched():
+                self._run(shards, stop)
             return self._meter.measured(self._record.request, needs, time.monotonic() - started)
         finally:
             self._reconstructors.close()
             self._meshers.close()
             self._measure(at_work=False)
+
+    def _run(self, shards: Iterator[Shard], stop: Stop) -> None:
+        while not stop.by:
+            more = self._feed(shards)
+            if not self._ledger.open_shards and self._planned:
+                self._report()
+                return
+            self._collect(0 if more else _WAIT_SECONDS)
+            self._ledger.check_budget(self._config.reconstruct)
+        self._wind_down()
+        raise _stopped(stop)
 
     def _collect(self, seconds: float) -> None:
         """Wait until something is done, and take it in."""

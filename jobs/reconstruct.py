@@ -135,11 +135,7 @@ def convert(job: Job, planned: Iterator[Shard], previous: Previous, carry: Carry
         with job.stop.watched():
             converting = driver.settle(shards, job.stop)
         if converting:
-            with (
-                session(config.ray) as cluster,
-                exporters(config.metrics, job.targets, ACTORS),
-                job.stop.watched(),
-            ):
+            with session(config.ray) as cluster, exporters(config.metrics, job.targets, ACTORS):
                 measured = driver.drive(cluster, shards, job.stop)
         if gone is None:
             gone = vanished.write(stores, output, previous.vanished(vanished.SCHEMA.names))
