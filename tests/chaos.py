@@ -72,6 +72,7 @@ class Report:
     strikes: Counter[str] = field(default_factory=Counter)
     store_faults: Counter[str] = field(default_factory=Counter)
     drivers: int = 0
+    lost_by_kill: list[int] = field(default_factory=list)  # meshes made and not committed when the only driver died
     seconds: float = 0.0
     rows: int = 0
     failed: int = 0
@@ -114,6 +115,7 @@ class Chaos:
 
     def __init__(self, gateway: Gateway, proxy: FaultyProxy, folder: Path, images: int) -> None:
         self._gateway, self._proxy, self._folder, self._images = gateway, proxy, folder, images
+        self.shard_size = max(8, images // 40)
         self._bucket = gateway.new_bucket()
         self._stores = Stores(StoreSettings(s3=S3Settings(endpoint_url=gateway.endpoint_url, region="us-east-1")))
         self._upload()
@@ -190,7 +192,7 @@ class Chaos:
         report.drivers += 1
         settings = SETTINGS | {
             "store.s3.endpoint_url": self._proxy.endpoint_url,
-            "reconstruct.shard_size": max(8, self._images // 40),
+            "reconstruct.shard_size": self.shard_size,
         }
         options = [f"--set={key}={json.dumps(value)}" for key, value in settings.items()]
         command = [sys.executable, "-m", "jobs.reconstruct", f"s3://{self._bucket}/photos", output]
@@ -241,7 +243,12 @@ class Chaos:
             case "kill_mesher":
                 return _kill_actor("Mesher", chance)
             case "kill_driver":
-                chance.choice(alive).kill()
+                driver = chance.choice(alive)
+                driver.kill()
+                driver.wait()
+                if len(alive) == 1:
+                    uncommitted = self._meshes(output) - manifest.summary(self._stores, output).ok
+                    report.lost_by_kill.append(uncommitted)
             case "stop_driver":
                 chance.choice(alive).terminate()
             case "second_driver":
@@ -350,7 +357,8 @@ def main() -> int:
                 "XDG_CACHE_HOME": str(folder / "cache"),
             }
             with prepared(gateway, folder, asked.images) as chaos:
-                print(f"undisturbed: {len(chaos.undisturbed)} rows in {chaos.undisturbed_seconds:.0f} s", flush=True)
+                rows, seconds = len(chaos.undisturbed), chaos.undisturbed_seconds
+                print(f"undisturbed: {rows} rows in shards of {chaos.shard_size}, {seconds:.0f} s", flush=True)
                 for seed in asked.seed or [1]:
                     report = chaos.run(seed, drawn(seed, asked.faults))
                     print(json.dumps(vars(report)), flush=True)

@@ -67,7 +67,8 @@ def share(percent: float, seed: int, kinds: tuple[str, ...] = KINDS) -> Plan:
         chance = random.Random(f"{seed} {name} {seen[name]}")
         if chance.random() * 100 >= percent:
             return None
-        return chance.choice([kind for kind in kinds if method == "GET" or kind not in BODY])
+        fitting = [kind for kind in kinds if method == "GET" or kind not in BODY]
+        return chance.choice(fitting) if fitting else None
 
     return plan
 
