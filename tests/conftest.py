@@ -24,6 +24,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from PIL import Image
 from radosgw import radosgw  # noqa: F401
 from ray_fixtures import ray_session  # noqa: F401
+from ray_head import checkout, head, photos  # noqa: F401
 
 from cluster.config import S3Settings
 

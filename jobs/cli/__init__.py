@@ -11,7 +11,7 @@ import sys
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, monitoring, operate, outputs
+from jobs.cli import bundles, convert, monitoring, operate, outputs, schedules
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -34,6 +34,12 @@ weights_app = typer.Typer(help="Look at and make weights bundles.", no_args_is_h
 weights_app.command("info")(bundles.info)
 weights_app.command("import")(bundles.import_)
 app.add_typer(weights_app, name="weights")
+
+schedule_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+schedule_app.callback()(schedules.schedule)
+schedule_app.command("list")(schedules.list_)
+schedule_app.command("run")(schedules.run)
+app.add_typer(schedule_app, name="schedule")
 
 
 def main(arguments: list[str] | None = None) -> None:
