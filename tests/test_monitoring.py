@@ -5,12 +5,14 @@
 
 import json
 import re
+import shlex
 import subprocess
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 from prometheus import require
 from typer.testing import CliRunner
@@ -218,6 +220,25 @@ def test_the_runbook_names_alerts_panels_and_settings_that_exist(tmp_path: Path)
         file = tmp_path / f"{number}.yaml"
         file.write_text(block)
         load(file, {}, {})
+
+
+def test_every_command_of_the_runbook_exists() -> None:
+    written = re.findall(r"^(?:  )*isofleet ([a-z].*)$", "\n".join(_code()), flags=re.M)
+    assert len(written) > 10
+    for line in written:
+        words = shlex.split(line)
+        command: Any = typer.main.get_command(app)
+        while words and words[0] in getattr(command, "commands", ()):
+            command = command.commands[words.pop(0)]
+        assert command.name, f"isofleet {line}"
+        if words:  # a mere mention has none
+            command.make_context(command.name, words)  # raises where the program would say what is wrong
+
+
+def _code() -> list[str]:
+    """Code blocks and code in lines of the runbook."""
+    blocks = re.findall(r"^ *```\n(.*?)^ *```", OPERATIONS, flags=re.M | re.S)
+    return blocks + re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", OPERATIONS, flags=re.S))
 
 
 def test_links_within_the_documentation_lead_somewhere() -> None:

@@ -226,12 +226,17 @@ def schedules() -> build.Dashboard:
     board.with_panel(graph(
         "Age of the last success", "In intervals of the schedule: a healthy one goes from near 0 to a little above 1. "
         "At 2 somebody is woken.", "none", [(f"{age} / on (schedule) {interval}", "{{schedule}}")],
-        steps={2: "red"},
+        span=8, steps={2: "red"},
     ))  # fmt: skip
     board.with_panel(graph(
         "Ticks", "What was decided about ticks, within the interval.", "short",
         [(f"sum by (schedule, outcome) (increase(isofleet_schedule_ticks_total{{{some}}}[$__rate_interval]))",
-          "{{schedule}} {{outcome}}")], bars=True,
+          "{{schedule}} {{outcome}}")], bars=True, span=8,
+    ))  # fmt: skip
+    board.with_panel(graph(
+        "Errors", "Errors of the store or the Ray cluster that the scheduler met, within the interval. It looks again.",
+        "short", [(f"sum by (schedule) (increase(isofleet_schedule_errors_total{{{some}}}[$__rate_interval]))",
+                   "{{schedule}}")], bars=True, span=8,
     ))  # fmt: skip
     return board.annotation(_firing(f'ALERTS{{alertname=~"Isofleet.+", alertstate="firing", {some}}}'))
 
