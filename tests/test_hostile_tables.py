@@ -117,8 +117,11 @@ def test_a_parquet_file_that_is_encrypted_truncated_or_damaged(tmp_path: Path) -
     assert answers["error"] > 50
 
 
+MORE_THAN_A_PIPE_HOLDS = pa.array([f"{number}.png" for number in range(100_000)])
+
+
 def test_a_reader_that_dies_or_is_silent_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = parquet(tmp_path / "t.parquet", pa.array([f"{number}.png" for number in range(5000)]))
+    path = parquet(tmp_path / "t.parquet", MORE_THAN_A_PIPE_HOLDS)
     rows = catalog_of(path).items()
     next(rows)
     (reader,) = readers()
@@ -130,7 +133,7 @@ def test_a_reader_that_dies_or_is_silent_is_one_sentence(tmp_path: Path, monkeyp
 
 
 def test_a_dropped_catalog_leaves_no_process(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "t.parquet", pa.array([f"{number}.png" for number in range(5000)]))
+    path = parquet(tmp_path / "t.parquet", MORE_THAN_A_PIPE_HOLDS)
     rows = catalog_of(path).items()
     next(rows)
     rows.close()
