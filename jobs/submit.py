@@ -29,6 +29,7 @@ from jobs.ray_jobs import STOP_WAIT, RayJobs
 _PACKAGES = ("cluster", "workers", "jobs")
 _OURS = ("catalog", "output", "code_version")  # keys of a job's metadata
 _RESOURCES = ("entrypoint_cpus", "entrypoint_gpus", "entrypoint_memory_bytes", "entrypoint_resources")
+_ADDRESSES = ("--previous", "--weights")  # options of reconstruct whose values say where something lies
 _ENDED_BADLY = ("FAILED", "STOPPED")
 _LEAVING_SECONDS = 5  # from the last commit after SIGTERM to the end of the process; measured: 1 to 2 s
 
@@ -59,7 +60,7 @@ class JobRequest:
 
     def command(self) -> list[str]:
         catalog, output = canonical(self.catalog), canonical(self.output)  # the job runs in a folder of its own
-        return ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *self.options]
+        return ["python", "-m", "jobs.reconstruct", catalog, output, "--address", "auto", *_anywhere(self.options)]
 
     def runtime_env(self) -> dict[str, Any]:
         """The configured one, and how long Ray waits between SIGTERM and SIGKILL."""
@@ -70,6 +71,28 @@ class JobRequest:
     def metadata(self) -> dict[str, str]:
         facts = canonical(self.catalog), canonical(self.output), run.code_version()
         return self.config.submit.metadata | dict(zip(_OURS, facts, strict=True))
+
+
+def _anywhere(options: Sequence[str]) -> list[str]:
+    """Options of `reconstruct`, the paths of outputs and bundles among them made absolute, as the catalog's is."""
+    spelled, takes_address = [], ""
+    for option in options:
+        name, equals, value = option.partition("=")
+        if takes_address:
+            spelled.append(_absolute(option, takes_address))
+            takes_address = ""
+        elif equals and name in _ADDRESSES:
+            spelled.append(f"{name}={_absolute(value, name)}")
+        else:
+            spelled.append(option)
+            takes_address = option if option in _ADDRESSES else ""
+    return spelled
+
+
+def _absolute(address: str, option: str) -> str:
+    by_category = option == "--weights" and "=" in address
+    category, equals, bundle = address.partition("=") if by_category else ("", "", address)
+    return address if bundle == "embedded" else f"{category}{equals}{canonical(bundle)}"
 
 
 @dataclass(frozen=True)

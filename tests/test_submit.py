@@ -324,6 +324,28 @@ def test_equal_requests_have_equal_ids_and_others_have_others(tmp_path: Path) ->
     assert len({first, *others}) == 8
 
 
+def test_paths_among_the_options_mean_the_same_where_the_job_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job runs in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    given = [
+        "--previous",
+        "monday",
+        "--previous=s3://a/b",
+        "--weights",
+        "chair=bundles/one",
+        "--weights=embedded",
+        "--exact",
+    ]
+    request = JobRequest("photos", "s3://a/out", given, load(None, {}, {}), None)
+    assert request.command() == [
+        "python", "-m", "jobs.reconstruct", f"{tmp_path}/photos", "s3://a/out", "--address", "auto",
+        "--previous", f"{tmp_path}/monday", "--previous=s3://a/b", "--weights", f"chair={tmp_path}/bundles/one",
+        "--weights=embedded", "--exact",
+    ]  # fmt: skip
+
+
 def test_code_without_an_installed_package_still_has_a_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a cluster that has the libraries, and the code from the job alone."""
     digest = run.code_version().partition("+")[2]
