@@ -4,6 +4,7 @@ Both through the proxy of the tests, in front of moto, on one Ray: times are onl
 the same in every run with the same seed.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def _bucket() -> Iterator[tuple[str, str]]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", "bench")
         environment.setenv("AWS_SECRET_ACCESS_KEY", "bench")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # not a line for every request
         moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         moto.start()
         host, port = moto.get_host_and_port()
