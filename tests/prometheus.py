@@ -6,7 +6,6 @@ the context.
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 import pytest
 import requests
 import yaml
+from ports import free_port
 
 Value = TypeVar("Value")
 
@@ -131,10 +131,3 @@ def wait_until(condition: Callable[[], Value], what: str, seconds: float = _SECO
             return value
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}; last: {value!r}"
         time.sleep(0.2)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

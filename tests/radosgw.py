@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -20,6 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
+from ports import free_ports
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
 WORKER = "worker"
@@ -96,7 +96,7 @@ def require() -> None:
 @contextmanager
 def running(folder: Path) -> Iterator[Gateway]:
     """Start everything in `folder`, and stop it at the end."""
-    ports = [_free_port() for _ in range(3)]
+    ports = free_ports(3)
     configuration = _write_configuration(folder, *ports)
     try:
         _start(folder, configuration, ports[0], ports[1])
@@ -199,9 +199,3 @@ def _wait_for(endpoint: str) -> None:
             return
         time.sleep(0.5)
     pytest.fail(f"radosgw did not answer at {endpoint} within a minute")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -4,12 +4,10 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from ports import free_ports
 
 from cluster.config import StoreSettings
 from cluster.store import Stores
@@ -76,14 +75,6 @@ def head() -> Iterator[Head]:
         ray.send_signal(signal.SIGTERM)  # it ends what it started
         ray.communicate()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as probes:
-        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus import Prometheus, free_port, prometheus, pushgateway, require, serving, wait_until
+from ports import free_port
+from prometheus import Prometheus, prometheus, pushgateway, require, serving, wait_until
 from test_monitoring import ALERTS, DASHBOARDS, RECORDS
 
 from cluster import discovery, endpoint, monitoring

@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import BROKEN, S3, Run
+from ports import free_port
 
 from jobs import cli
 
@@ -57,12 +57,6 @@ def isofleet(*arguments: object) -> End:
 @pytest.fixture(scope="session")
 def options(small: dict[str, Any]) -> list[str]:
     return [f"--set={key}={json.dumps(value)}" for key, value in small.items()]
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_run_says_what_it_made(catalog: Path, undisturbed: Run, options: list[str]) -> None:
@@ -182,7 +176,7 @@ def test_a_store_that_cannot_be_used_is_named(
     for arguments in (from_there, dry, *others):
         sentence = isofleet("reconstruct", *arguments, *options).sentence(2)
         assert "there is no bucket 'isofleet-no-such-bucket'" in sentence
-    closed = f"http://127.0.0.1:{closed_port()}"
+    closed = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("ISOFLEET_STORE__S3__ENDPOINT_URL", closed)
     for arguments in (from_there, dry):
         sentence = isofleet("reconstruct", *arguments, *options).sentence(2)

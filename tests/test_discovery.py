@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 import pytest
-from prometheus import Prometheus, free_port, prometheus, pushgateway, wait_until
+from ports import free_ports
+from prometheus import Prometheus, prometheus, pushgateway, wait_until
 from ray.cluster_utils import Cluster
 
 from cluster.config import StoreSettings
@@ -95,7 +96,7 @@ def in_manifest(output: Path) -> dict[str, int]:
 def test_prometheus_sees_a_run_with_restarts(
     cluster: Cluster, catalog: Path, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    output, port = tmp_path / "meshes", free_port()
+    output, (port, _) = tmp_path / "meshes", free_ports(2)
     taken = socket.create_server(("127.0.0.1", port))  # as by another run: the driver takes the next port
     settings = small | {
         "ray.address": cluster.address, "metrics.enabled": True, "metrics.port": port, "metrics.port_tries": 2,

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 from conftest import Run
-from prometheus import free_port, pushgateway
+from ports import free_port
+from prometheus import pushgateway
 from test_metrics import samples
 
 from cluster import pushgateway as pushing

@@ -21,7 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from ray_head import Head, free_ports, isofleet, known, rows_of
+from ports import free_ports
+from ray_head import Head, isofleet, known, rows_of
 
 from cluster.config import load
 from jobs import cli, run
