@@ -136,10 +136,17 @@ class Driver:
     def _collect(self, seconds: float) -> None:
         """Wait until something is done, and take it in."""
         for pool, outcome in wait([self._reconstructors, self._meshers], seconds):
-            if pool is self._reconstructors:
-                self._reconstructed(outcome)
-            else:
-                self._meshed(outcome)
+            match outcome:
+                case Failed(_, items, reason, message, deaths):
+                    for work in items:
+                        self._pending[work.item_id].attempts += deaths - 1
+                        self._fail(work.item_id, ErrorCode(reason), message)
+                case Raised(_, RequestError() as error):  # weights or a store are gone: no picture's or mesh's fault
+                    raise RunError(f"{error}; what was committed stays, and the same command resumes it") from error
+                case _ if pool is self._reconstructors:
+                    self._reconstructed(outcome)
+                case _:
+                    self._meshed(outcome)
         self._report()
 
     def _wind_down(self) -> None:
@@ -285,12 +292,6 @@ class Driver:
                         orders.append(Order(result.item_id, pending.source.mesh_uri, result.field))
                 if orders:
                     self._to_mesh.append(Task("mesh", tuple(orders), args=refs))
-            case Failed(_, items, reason, message, deaths):
-                for source in items:
-                    self._pending[source.item_id].attempts += deaths - 1
-                    self._fail(source.item_id, ErrorCode(reason), message)
-            case Raised(_, RequestError() as error):  # the weights are gone or were replaced: no picture's fault
-                raise RunError(f"{error}; what was committed stays, and the same command resumes it") from error
             case Raised(task, error):
                 self._isolate(task, error)
             case InputLost(task):
@@ -306,12 +307,6 @@ class Driver:
                         self._fail(result.item_id, result.code, result.message)
                     else:
                         self._succeed(result)
-            case Failed(_, items, reason, message, deaths):
-                for order in items:
-                    self._pending[order.item_id].attempts += deaths - 1
-                    self._fail(order.item_id, ErrorCode(reason), message)
-            case Raised(_, RequestError() as error):  # the store cannot be used from there: no mesh's fault
-                raise RunError(f"{error}; what was committed stays, and the same command resumes it") from error
             case Raised(task, error):
                 for order in task.items:
                     self._fail(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")

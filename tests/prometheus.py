@@ -4,8 +4,6 @@
 the context.
 """
 
-import os
-import shutil
 import subprocess
 import time
 import urllib.error
@@ -16,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
 import requests
 import yaml
 from ports import free_port
+from servers import require
 
 Value = TypeVar("Value")
 
@@ -56,16 +54,6 @@ class Prometheus:
         answer = requests.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=10).json()
         assert answer["status"] == "success", answer
         return dict(answer["data"])
-
-
-def require(*programs: str) -> None:
-    """Skip where a program is not installed; fail where ISOFLEET_REQUIRE_SERVERS says that it must be."""
-    missing = [program for program in programs if shutil.which(program) is None]
-    if missing:
-        reason = f"not installed: {', '.join(missing)}"
-        if os.environ.get("ISOFLEET_REQUIRE_SERVERS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Unlike moto it checks signatures, permissions and checksums. Needs Debian's rado
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import boto3
 import pytest
 from ports import free_ports
+from servers import require
 
 PROGRAMS = ("radosgw", "radosgw-admin", "ceph-mon", "ceph-mgr", "ceph-osd", "ceph", "ceph-authtool", "monmaptool")
 WORKER = "worker"
@@ -75,22 +75,12 @@ class Gateway:
 @pytest.fixture(scope="session")
 def radosgw(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """One server for the whole test session."""
-    require()
+    require(*PROGRAMS)
     with running(tmp_path_factory.mktemp("radosgw")) as gateway:
         # Whom the environment has the keys of, as the actors of a Ray that runs already do: may do nothing yet.
         gateway.add_user(WORKER)
         gateway.add_key(WORKER, os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         yield gateway
-
-
-def require() -> None:
-    """Skip where the programs are not installed; fail where ISOFLEET_REQUIRE_SERVERS says that they must be."""
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    if missing:
-        reason = f"radosgw cannot be started: {', '.join(missing)} not installed"
-        if os.environ.get("ISOFLEET_REQUIRE_SERVERS"):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 @contextmanager

@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 import yaml
 from ports import free_port
-from prometheus import Prometheus, prometheus, pushgateway, require, serving, wait_until
+from prometheus import Prometheus, prometheus, pushgateway, serving, wait_until
+from servers import require
 from test_monitoring import ALERTS, DASHBOARDS, RECORDS
 
 from cluster import discovery, endpoint, monitoring

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from prometheus import require
+from servers import require
 from typer.testing import CliRunner
 
 from cluster import monitoring
