@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import json
 import re
-import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ import pyarrow as pa
 
 from cluster.errors import RequestError, RunError
 from cluster.store import AlreadyExists, NotFound, ObjectStore, StoreError, Stores, TooLarge, canonical, join
-from jobs import parquet, table
+from jobs import parquet, scratch, table
 from workers.failure import ErrorCode
 from workers.images import EXTENSIONS
 
@@ -343,13 +342,8 @@ class _Table(Catalog):
 
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         skip = after.count if after else 0
-        # Ids seen so far: a private database that SQLite keeps in a temporary file and deletes by itself.
-        # An iterator may be dropped half-way, and is then closed by whichever thread collects it.
-        database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        with contextlib.closing(database) as seen:
-            seen.execute("PRAGMA journal_mode = OFF")
-            seen.execute("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
-            seen.execute("BEGIN")
+        ids = scratch.database("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+        with contextlib.closing(ids) as seen:
             for number, cells in enumerate(table.rows(self._file[0].name, self.uri), start=1):
                 item = self._item(number, cells)
                 if item.error_code is None:

@@ -8,7 +8,6 @@ some digests and the place where it can be read again.
 import functools
 import hashlib
 import itertools
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ import pyarrow as pa
 
 from cluster.errors import RequestError, RunError
 from cluster.store import StoreError, Stores, join
-from jobs import manifest
+from jobs import manifest, scratch
 from jobs.catalog import Item, Shard
 from jobs.manifest import Row
 from jobs.run import Request
@@ -76,18 +75,13 @@ class Previous:
         self._part = functools.lru_cache(_PARTS_KEPT)(self._read_part)
         self._filled = not request.previous
         self._heads = ThreadPoolExecutor(_HEADS, "head")
-        # A private database that SQLite keeps in a temporary file and deletes by itself.
-        self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        for statement in (
-            "PRAGMA journal_mode = OFF",
+        self._index = scratch.database(
             f"PRAGMA cache_size = -{_CACHE_KIB}",
             # `same` and `etag` are null where the row is not to be carried, whatever the image is now.
             "CREATE TABLE rows (item BLOB, same BLOB, etag BLOB, mesh BLOB, size INT, output INT, part INT, row INT)",
             "CREATE TABLE meshes (mesh BLOB, size INT)",
             "CREATE TABLE present (item BLOB)",
-            "BEGIN",
-        ):
-            self._index.execute(statement)
+        )
 
     def close(self) -> None:
         """Give the temporary file back."""

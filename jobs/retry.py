@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import lru_cache
 from itertools import count
+
+import pyarrow as pa
 
 from cluster.config import Config
 from cluster.discovery import Targets
@@ -18,7 +21,7 @@ from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import manifest, run
-from jobs.catalog import Catalog, Item, Position, Shard, frozen, plan
+from jobs.catalog import Catalog, Item, Position, Shard, frozen, plan, planned
 from jobs.driver import Progress
 from jobs.manifest import Row
 from jobs.previous import Previous
@@ -66,10 +69,12 @@ def retry_failed(
         record = run.begin(stores, generation, request)
     except StoreError as error:
         raise RequestError(f"{output} cannot be tried again: {error}.") from error
-    planned = plan(_Again(before, stores, chosen), generation, stores, request.shard_size)
+    # Each part is read when its shard is planned, one shard ahead, and again when its rows are kept.
+    part = lru_cache(2)(lambda index: manifest.read_part(stores, before, index))
+    shards = plan(_Again(before, stores, chosen, part), generation, stores, request.shard_size)
     job = Job(generation, config, record, stores, on_progress, metrics, targets, stop or Stop(), started)
     with closing(Previous(stores, request)) as nothing:
-        return convert(job, planned, nothing, lambda shard, run_id: _kept(stores, before, chosen, shard, run_id))
+        return convert(job, shards, nothing, lambda shard, run_id: _kept(part(shard.index), chosen, shard, run_id))
 
 
 def _chosen(codes: Collection[str]) -> tuple[str, ...]:
@@ -99,11 +104,8 @@ def _generations(stores: Stores, output: str) -> tuple[str, str]:
 
 
 def _finished(stores: Stores, output: str) -> bool:
-    final, shards = False, set()
-    for shard in frozen(stores, output):
-        final = shard.final
-        shards.add(shard.index)
-    return final and shards <= manifest.committed(stores, output)
+    shards, _, whole = planned(stores, output)
+    return whole and set(range(shards)) <= manifest.committed(stores, output)
 
 
 def _check_finished(stores: Stores, output: str) -> None:
@@ -114,16 +116,17 @@ def _check_finished(stores: Stores, output: str) -> None:
 class _Again(Catalog):
     """The items that an output froze. Those to be tried again have no ETag: their images may have been mended."""
 
-    def __init__(self, output: str, stores: Stores, codes: Collection[str]) -> None:
+    def __init__(self, output: str, stores: Stores, codes: Collection[str], part: Callable[[int], pa.Table]) -> None:
         super().__init__(output, stores, category=None, limit=None)
         self._codes = codes
+        self._part = part
 
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         skip = after.count if after else 0
         for shard in frozen(self._stores, self.uri):
             if shard.end.count <= skip:
                 continue
-            table = manifest.read_part(self._stores, self.uri, shard.index, columns=["item_id", "error_code"])
+            table = self._part(shard.index).select(["item_id", "error_code"])
             failed = {row["item_id"] for row in table.to_pylist() if row["error_code"] in self._codes}
             for number, item in enumerate(shard.items, start=shard.end.count - len(shard.items) + 1):
                 if number > skip:
@@ -133,11 +136,12 @@ class _Again(Catalog):
         return f"{self.uri} has no images; there is nothing to try again"
 
 
-def _kept(stores: Stores, before: str, codes: Collection[str], shard: Shard, run_id: str) -> dict[str, Row]:
+def _kept(table: pa.Table, codes: Collection[str], shard: Shard, run_id: str) -> dict[str, Row]:
     """The rows of a shard that are not tried again, as rows of the run `run_id`."""
-    table = manifest.read_part(stores, before, shard.index)
     if table["item_id"].to_pylist() != [item.item_id for item in shard.items]:
-        raise RunError(f"{manifest.part_uri(before, shard.index)} has other items than its generation's catalog")
+        raise RunError(
+            f"part {shard.index} of the generation before has other items than its catalog; see isofleet verify"
+        )
     rows = {}
     for row in table.to_pylist():
         if row["error_code"] in codes:

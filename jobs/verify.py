@@ -7,7 +7,6 @@ were made: it trusts nothing but what it reads. Memory does not grow with the ou
 import contextlib
 import hashlib
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import Any
 
 from cluster.errors import RunError
 from cluster.store import NotFound, StoreError, Stores, canonical, join
-from jobs import catalog, manifest, run
+from jobs import catalog, manifest, run, scratch
 
 _READERS = 32  # threads: they wait for the network; SHA-256 lets the others run meanwhile
 # What a mesh can be traced by.
@@ -102,13 +101,9 @@ class _Checker:
         self._counts: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self.result = Verification(record.run_id)
-        # A private database that SQLite keeps in a temporary file and deletes by itself.
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(
+        self._database = scratch.database(
             "CREATE TABLE meshes (uri TEXT PRIMARY KEY, size INT, sha256 TEXT, listed INT) WITHOUT ROWID"
         )
-        self._database.execute("BEGIN")
 
     def close(self) -> None:
         self._database.close()
