@@ -1,9 +1,10 @@
 """Pictures of meshes: what covers which pixel, where the camera stands, what is in front."""
 
 import numpy as np
+import pytest
 import trimesh
 
-from workers.render import Camera, render
+from workers.render import Camera, render, vertex_normals
 
 
 def test_a_sphere_covers_the_disc_that_perspective_says() -> None:
@@ -65,3 +66,33 @@ def test_a_closed_mesh_has_no_pinholes() -> None:
         covered = np.flatnonzero(row)
         if covered.size:
             assert (row[covered[0] : covered[-1] + 1] == 255).all()
+
+
+def test_interpolated_normals_shade_a_coarse_ball_as_the_ball_itself() -> None:
+    ball = trimesh.creation.icosphere(subdivisions=2, radius=0.5)
+    camera, light = Camera(0, 1, 40, 2.5), (0.0, 0.0, -1.0)
+    normals = vertex_normals(ball.vertices, ball.faces)
+    assert np.allclose(normals / np.linalg.norm(normals, axis=1, keepdims=True), ball.vertices / 0.5, atol=0.03)
+
+    def brightness(**options) -> np.ndarray:
+        image = render(ball.vertices, ball.faces, camera, 64, light=light, ambient=0, supersample=1, **options)
+        return image[32, 12:52, 0] / (0.82 * 255)
+
+    x = (np.arange(12, 52) + 0.5 - 32) / 32 * np.tan(np.radians(1.25)) * 40 / 0.5  # seen from afar: x = sin(angle)
+    expected = np.sqrt(1 - np.clip(x, -1, 1) ** 2)
+    assert np.abs(brightness(normals=normals) - expected).max() < 0.04
+    assert np.abs(brightness() - expected).max() > 0.08, "flat faces show"
+
+
+@pytest.mark.parametrize("supersample", [1, 2])
+def test_triangles_that_share_an_edge_leave_no_gap_and_no_overlap_where_it_lies_on_samples(supersample: int) -> None:
+    """A fan whose edges run through the centres of samples, horizontally, vertically and along the diagonals."""
+    rim = [(x, y, 0.0) for x, y in ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))]
+    vertices = np.array([(0.0, 0.0, 0.0), *rim]) * 0.3
+    faces = np.array([(0, (n + 1) % 8 + 1, n + 1) for n in range(8)])
+    image = render(vertices, faces, Camera(0, 1e-9, 3, 25), 65, ambient=1.0, supersample=supersample)
+    alpha = image[..., 3]
+    rows, columns = np.nonzero(alpha)
+    inside = alpha[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
+    assert (inside == 255).all()
+    assert inside.shape[0] == inside.shape[1] > 25

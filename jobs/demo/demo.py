@@ -17,7 +17,7 @@ from cluster.config import StoreSettings
 from cluster.store import Stores
 from jobs import manifest
 from jobs.reconstruct import Result
-from workers.render import Camera, render
+from workers.render import Camera, render, vertex_normals
 
 _TILE, _COLUMNS = 200, 4  # pixels; pairs a row
 _PAPER = np.array([255, 255, 255])
@@ -47,8 +47,9 @@ def draw_sheet(output: str, target: Path) -> None:
         if row["mesh_uri"]:
             data = stores.open(row["mesh_uri"]).get(row["mesh_uri"]).data
             mesh = trimesh.load_mesh(io.BytesIO(data), file_type=row["format"], process=False)
+            normals = vertex_normals(mesh.vertices, mesh.faces)
             views = [
-                _on_paper(render(mesh.vertices, mesh.faces, Camera(azimuth=azimuth), _TILE, smooth=True))
+                _on_paper(render(mesh.vertices, mesh.faces, Camera(azimuth), _TILE, normals=normals))
                 for azimuth in (35.0, 215.0)
             ]
         tiles.append(np.concatenate([picture, *views], axis=1))
