@@ -21,12 +21,13 @@ from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised
 from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
 from jobs import run
-from jobs.catalog import Item, Shard
+from jobs.catalog import Item
 from jobs.estimate import Measured, Meter
 from jobs.ledger import Ledger
 from jobs.manifest import Row
 from jobs.sizing import actor_needs, check_explicit
 from jobs.stop import Stop
+from jobs.worklist import Shard
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Reconstruction, Source

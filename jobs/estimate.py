@@ -17,8 +17,9 @@ from cluster.errors import RequestError
 from cluster.session import ActorNeed
 from cluster.store import NotFound, StoreError, Stores, canonical, join
 from jobs import manifest, run
-from jobs.catalog import open_catalog, plan
+from jobs.catalog import open_catalog
 from jobs.previous import Kind, Previous
+from jobs.worklist import plan
 
 _GENERATIONS = 400  # earlier runs looked at for measurements: a year of nights
 

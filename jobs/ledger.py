@@ -13,8 +13,8 @@ from cluster.errors import RunError
 from cluster.metrics import DriverMetrics, ImageOutcome
 from cluster.store import Stores
 from jobs import budget, manifest
-from jobs.catalog import Shard
 from jobs.manifest import Row
+from jobs.worklist import Shard
 
 logger = logging.getLogger(__name__)
 

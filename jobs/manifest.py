@@ -20,7 +20,7 @@ from cluster.errors import RunError
 from cluster.metrics import ImageOutcome
 from cluster.store import AlreadyExists, ObjectInfo, Stores, canonical, join
 from jobs import parquet
-from jobs.catalog import Shard
+from jobs.worklist import Shard
 from workers.failure import ErrorCode
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log

@@ -20,9 +20,10 @@ import pyarrow as pa
 from cluster.errors import RequestError, RunError
 from cluster.store import StoreError, Stores, join
 from jobs import manifest, scratch
-from jobs.catalog import Item, Shard
+from jobs.catalog import Item
 from jobs.manifest import Row
 from jobs.run import Request
+from jobs.worklist import Shard
 from workers.failure import ErrorCode
 
 _READERS = 8  # parts of earlier manifests that are read at once, to fill the index

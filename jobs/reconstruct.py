@@ -18,11 +18,12 @@ from cluster.pushgateway import push
 from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
 from jobs import budget, manifest, run, vanished
-from jobs.catalog import Catalog, Shard, open_catalog, plan
+from jobs.catalog import Catalog, open_catalog
 from jobs.driver import ACTORS, Carry, Driver, Progress
 from jobs.estimate import Measured
 from jobs.previous import Previous
 from jobs.stop import Stop
+from jobs.worklist import Shard, plan
 
 
 @dataclass(frozen=True)

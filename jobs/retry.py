@@ -21,12 +21,13 @@ from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import manifest, run
-from jobs.catalog import Catalog, Item, Position, Shard, frozen, plan, planned
+from jobs.catalog import Catalog, Item, Position
 from jobs.driver import Progress
 from jobs.manifest import Row
 from jobs.previous import Previous
 from jobs.reconstruct import Job, Result, convert
 from jobs.stop import Stop
+from jobs.worklist import Shard, frozen, plan, planned
 from workers.failure import ErrorCode
 
 _GENERATION = re.compile(r"(.*)/retries/\d{5}")

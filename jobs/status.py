@@ -14,7 +14,7 @@ from typing import Literal
 
 from cluster.errors import RunError
 from cluster.store import NotFound, StoreError, Stores, canonical, join
-from jobs import catalog, manifest, run
+from jobs import manifest, run, worklist
 from jobs.manifest import Counts
 
 # planning: nothing is committed, and the catalog is not frozen to its end; unfinished: running or interrupted, which a
@@ -79,7 +79,7 @@ def _status(stores: Stores, output: str, now: datetime) -> Status:
             heapq.heappush(latest, _Commit(info.modified, counts.images))
             if len(latest) > _LATEST:
                 heapq.heappop(latest)
-    shards_planned, images_planned, planned = catalog.planned(stores, output)
+    shards_planned, images_planned, planned = worklist.planned(stores, output)
     state: State = "unfinished" if shards else "planning"
     if _exists(stores, join(canonical(output), run.SUCCESS)):
         state = "finished"

@@ -15,7 +15,7 @@ from typing import Any
 
 from cluster.errors import RunError
 from cluster.store import NotFound, StoreError, Stores, canonical, join
-from jobs import catalog, manifest, run, scratch
+from jobs import manifest, run, scratch, worklist
 
 _READERS = 32  # threads: they wait for the network; SHA-256 lets the others run meanwhile
 # What a mesh can be traced by.
@@ -116,7 +116,7 @@ class _Checker:
         """Each frozen shard against the part that is its commit."""
         committed = manifest.committed(self._stores, self._output)
         final = False
-        for shard in catalog.frozen(self._stores, self._output):
+        for shard in worklist.frozen(self._stores, self._output):
             final = shard.final
             part = manifest.part_uri(self._output, shard.index)
             if shard.index not in committed:

@@ -17,7 +17,8 @@ from moto.server import ThreadedMotoServer
 from cluster.config import S3Settings, StoreSettings
 from cluster.errors import RequestError, RunError
 from cluster.store import Stores
-from jobs.catalog import Catalog, Item, Position, Shard, item_id_for, open_catalog, plan
+from jobs.catalog import Catalog, Item, Position, item_id_for, open_catalog
+from jobs.worklist import Shard, plan
 
 STORES = Stores(StoreSettings())
 

@@ -24,11 +24,12 @@ from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
 from cluster.store import Stores
 from jobs import manifest, run, vanished
-from jobs.catalog import Item, Position, Shard
+from jobs.catalog import Item, Position
 from jobs.estimate import estimate
 from jobs.previous import Kind, Previous
 from jobs.reconstruct import Result, reconstruct
 from jobs.run import PreviousUsed, Request, WeightsUsed
+from jobs.worklist import Shard
 from workers import weights
 
 STORES = Stores(StoreSettings())

@@ -17,8 +17,9 @@ from cluster.config import StoreSettings
 from cluster.errors import RunError
 from cluster.store import NotFound, Stores
 from jobs import manifest
-from jobs.catalog import Item, Position, Shard
+from jobs.catalog import Item, Position
 from jobs.manifest import SCHEMA, Row
+from jobs.worklist import Shard
 from workers.failure import ErrorCode
 
 STORES = Stores(StoreSettings())
