@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/installed
 
-.PHONY: install demo test lint bench
+.PHONY: install demo test lint bench docs
 
 install: $(STAMP)
 
@@ -26,3 +26,9 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(VENV)/bin/python -m benchmarks
+
+# What is generated, and what the notebooks' cells say.
+docs: $(STAMP)
+	$(VENV)/bin/python -m jobs.manifest
+	$(VENV)/bin/python -m cluster.manual
+	$(VENV)/bin/python -m tests.notebooks

@@ -34,7 +34,7 @@ from cluster.store import Stores
 from jobs import cli, manifest
 from jobs.driver import Progress
 from jobs.reconstruct import Result, reconstruct
-from workers import weights
+from workers import ItemError, load_model, weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.field import OUTSIDE
@@ -117,6 +117,20 @@ def test_every_file_written_lies_inside_the_output(undisturbed: Run, catalog: Pa
     assert files_below(output) == expected | {mesh.relative_to(output).as_posix() for mesh in meshes}
     assert files_below(output.parent) == {f"meshes/{name}" for name in files_below(output)}
     assert len(files_below(catalog)) == 40
+
+
+def test_a_notebook_gets_the_bytes_of_the_run(undisturbed: Run, bundle: Path) -> None:
+    model = load_model(bundle)
+    for row in rows_of(undisturbed.output).values():
+        if row["status"] == "ok":
+            solid = model.reconstruct(row["source_uri"], resolution=16)
+            assert solid.to_bytes() == Path(row["mesh_uri"]).read_bytes()
+            assert solid.latent.tolist() == row["latent"]
+            assert solid.points_evaluated == row["points_evaluated"]
+        else:
+            with pytest.raises(ItemError) as failed:
+                model.reconstruct(row["source_uri"])
+            assert (failed.value.code, failed.value.message) == (row["error_code"], row["error_message"])
 
 
 def test_the_metrics_equal_the_manifest(undisturbed: Run) -> None:

@@ -31,7 +31,7 @@ from workers.weights import Bundle, cache_folder, load_cached
 
 # Chunks are padded to this many points. On a CPU, measured at 64³ on one picture: 1,024 takes a quarter of the time of
 # 8,192, whose padding costs more than the points. A GPU needs enough of them to fill it.
-_CHUNK_POINTS = {"cpu": 1024, "cuda": 65_536}
+CHUNK_POINTS = {"cpu": 1024, "cuda": 65_536}
 _FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
 
 
@@ -79,7 +79,7 @@ class Reconstructor:
         self._device_name = torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
         # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
         self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
-        self._chunk_points = recipe.chunk_points or _CHUNK_POINTS[self._device]
+        self._chunk_points = recipe.chunk_points or CHUNK_POINTS[self._device]
         self._computing, self._loading = threading.Lock(), threading.Lock()
         # One picture of the largest size at a time, or many small ones: memory does not depend on what comes together.
         self._pixels = _Ration(images.max_pixels)

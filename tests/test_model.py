@@ -1,0 +1,132 @@
+"""What a notebook uses: one picture, a latent, a mesh. That its meshes are a run's is asked in test_reconstruct."""
+
+import io
+import re
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import notebooks
+import numpy as np
+import pytest
+import trimesh
+from conftest import S3
+from PIL import Image
+
+import workers
+from cluster.config import StoreSettings
+from cluster.errors import RequestError
+from workers import ErrorCode, ItemError, Model, Solid, load_model
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+CHAIR = Path(str(files("jobs.demo"))) / "images" / "chair" / "chair-3.png"
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def chair(model: Model) -> Solid:
+    return model.reconstruct(CHAIR, resolution=32)
+
+
+def test_importing_the_package_imports_nothing_heavy_and_no_ray() -> None:
+    program = """
+import sys, workers
+from workers import ItemError
+assert not {"torch", "numpy", "PIL", "ray"} & set(sys.modules), "import workers"
+from workers import load_model
+assert "ray" not in sys.modules, "load_model"
+assert not set(workers.__all__) - set(dir(workers))
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, check=True, timeout=60)
+    with pytest.raises(AttributeError, match="'workers' has no attribute 'reconstruct_all'"):
+        workers.reconstruct_all  # noqa: B018
+
+
+def test_a_picture_may_come_as_file_bytes_image_or_object(model: Model, chair: Solid, s3: S3, s3_client) -> None:
+    s3_client.put_object(Bucket=s3.bucket, Key="chair.png", Body=CHAIR.read_bytes())
+    there = Model(model.bundle, model.device, workers.model.Stores(StoreSettings(s3=s3.settings)))
+    with Image.open(CHAIR) as image:
+        given = [str(CHAIR), CHAIR.read_bytes(), image, image.convert("P")]
+        latents = [model.encode(picture) for picture in given]
+    latents.append(there.encode(s3.uri("chair.png")))
+    for latent in [*latents[:3], latents[-1]]:
+        assert latent.dtype == np.float32
+        np.testing.assert_array_equal(latent, chair.latent)
+    np.testing.assert_allclose(latents[3], chair.latent, atol=0.2)  # 256 colours are another picture
+
+
+def test_a_latent_is_enough_for_any_resolution(model: Model, chair: Solid) -> None:
+    again = model.mesh(chair.latent.tolist(), resolution=32)
+    assert again.to_bytes() == chair.to_bytes()
+    exact = model.mesh(chair.latent, resolution=32, exact=True)
+    assert (exact.points_evaluated, exact.report) == (32**3, chair.report)
+    assert chair.points_evaluated < 32**3 / 3
+    assert model.mesh(chair.latent, resolution=16).report.vertices < chair.report.vertices / 3
+
+
+def test_a_solid_is_saved_as_its_name_says(chair: Solid, tmp_path: Path) -> None:
+    for suffix in (".glb", ".obj", ".ply", ".STL"):
+        path = chair.save(tmp_path / f"chair{suffix}")
+        read = trimesh.load_mesh(path, process=suffix == ".STL")  # which names no vertex twice
+        assert (len(read.vertices), len(read.faces)) == (len(chair.vertices), len(chair.faces))
+        assert read.volume == pytest.approx(chair.report.volume, rel=1e-4)
+
+
+def test_a_notebook_shows_a_solid_as_a_picture(chair: Solid) -> None:
+    with Image.open(io.BytesIO(chair._repr_png_())) as picture:
+        assert (picture.format, picture.size) == ("PNG", (320, 320))
+        covered = np.asarray(picture)[..., 3].mean() / 255
+    assert 0.05 < covered < 0.5
+    assert re.fullmatch(
+        r"Solid\(\d+ vertices, \d+ faces, volume 0\.\d+, watertight, from \d+ points at 32³\)", repr(chair)
+    )
+    front, back = chair.view(64, azimuth=35), chair.view(64, azimuth=215)
+    assert front.size == (64, 64)
+    assert front.tobytes() != back.tobytes()
+
+
+def test_what_is_wrong_is_one_sentence(model: Model, chair: Solid, tmp_path: Path) -> None:
+    wrong = {
+        "chair.fbx: the name says no format; let it end in one of .glb, .obj, .ply, .stl": lambda: chair.save(
+            "chair.fbx"
+        ),
+        "nowhere/chair.glb: cannot be written (No such file or directory)": lambda: chair.save("nowhere/chair.glb"),
+        "the format is 'fbx'; choose one of glb, obj, ply, stl": lambda: chair.to_bytes("fbx"),  # type: ignore[arg-type]
+        "resolution is 7; choose one from 8 to 1024": lambda: model.mesh(chair.latent, resolution=7),
+        "the latent has the shape (3,); these weights' latents have (128,)": lambda: model.mesh([0, 0, 1]),
+        f"the picture cannot be read: {tmp_path}/none.png does not exist": lambda: model.encode(tmp_path / "none.png"),
+        "device is 'tpu'; choose one of cpu, cuda": lambda: load_model(device="tpu"),
+        "weights nowhere: cannot be read as a bundle": lambda: load_model("nowhere"),
+    }
+    for sentence, call in wrong.items():
+        with pytest.raises(RequestError, match=re.escape(sentence)) as refused:
+            call()
+        assert "\n" not in str(refused.value)
+    blank = Image.new("RGB", (32, 32), "white")
+    for picture, code in ((blank, ErrorCode.NOTHING_VISIBLE), (blank.convert("HSV"), ErrorCode.NOT_AN_IMAGE)):
+        with pytest.raises(ItemError) as failed:
+            model.reconstruct(picture)
+        assert failed.value.code == code
+
+
+@pytest.mark.parametrize("path", sorted(notebooks.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_and_says_what_stands_in_it(path: Path) -> None:
+    import nbformat
+
+    def without_numbers(notebook: nbformat.NotebookNode) -> list[object]:
+        """Kinds of outputs and their text: another CPU rounds otherwise, and may find a vertex more."""
+        return [
+            (source, [{kind: re.sub(r"[\d.]+", "0", str(data)) for kind, data in one.items() if "image" not in kind}
+                      | dict.fromkeys(kind for kind in one if "image" in kind) for one in said])
+            for source, said in notebooks.outputs(notebook)
+        ]  # fmt: skip
+
+    kept = nbformat.read(path, as_version=4)
+    nbformat.validate(kept)
+    assert without_numbers(notebooks.executed(path)) == without_numbers(kept), "run `make docs`"
+    assert path.stat().st_size < 200_000

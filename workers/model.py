@@ -1,0 +1,188 @@
+"""One picture at a time, without a cluster: what a notebook works with.
+
+Works on: bundles, pictures as files, bytes or Pillow images, and latents. Knows nothing about Ray, catalogs or runs.
+A mesh has the bytes that a run gives it for the same picture, weights and options on the same kind of device.
+"""
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from cluster.config import ImageSettings, ReconstructSettings, StoreSettings
+from cluster.errors import RequestError
+from cluster.store import StoreError, Stores
+from workers import weights
+from workers.decoder import LatticeField
+from workers.encoder import IMAGE_SIZE, encode
+from workers.failure import ErrorCode, ItemError
+from workers.grid import Lattice
+from workers.images import decode, key_out, prepare
+from workers.isosurface import extract
+from workers.mesh import Format, Mesh, MeshReport, build, check, export, verify
+from workers.reconstructor import CHUNK_POINTS
+from workers.render import Camera, render
+
+_PICTURE = 320  # pixels of a picture in a notebook
+
+
+def load_model(
+    bundle: str | Path = weights.EMBEDDED, *, device: str | None = None, store: StoreSettings | None = None
+) -> "Model":
+    """Load weights: `"embedded"`, or the folder or s3:// prefix of a bundle.
+
+    `device` is `"cpu"` or `"cuda"`; None takes the GPU where there is one. `store` says how to reach S3, where boto3's
+    own settings do not. Raises RequestError, one sentence that names the bundle or the device.
+    """
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen not in CHUNK_POINTS:
+        raise RequestError(f"device is {device!r}; choose one of {', '.join(CHUNK_POINTS)}")
+    if chosen == "cuda" and not torch.cuda.is_available():
+        raise RequestError("device is 'cuda', and PyTorch finds no GPU here; leave it out, or choose cpu")
+    stores = Stores(store or StoreSettings())
+    return Model(weights.load(str(bundle), stores, device=chosen), chosen, stores)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Weights that are ready for use; `bundle` says which they are, and what they were trained on."""
+
+    bundle: weights.Bundle
+    device: str
+    _stores: Stores = field(repr=False)
+
+    def __repr__(self) -> str:
+        config = self.bundle.config
+        known = ", ".join(config.categories) or "unknown categories"
+        return f"Model({config.name}: {known}; {config.family}, latents of {config.latent_size}; on {self.device})"
+
+    def reconstruct(
+        self, picture: str | Path | bytes | Image.Image, *, resolution: int = 64, exact: bool = False
+    ) -> "Solid":
+        """The object in a picture: `mesh(encode(picture))`. Raises what these do."""
+        return self.mesh(self.encode(picture), resolution=resolution, exact=exact)
+
+    def encode(self, picture: str | Path | bytes | Image.Image) -> NDArray[np.float32]:
+        """The latent float32[latent_size] of the object in a picture.
+
+        `picture` is the path or s3:// address of an image file, its bytes, or a Pillow image; its background is
+        transparent or plain. Raises RequestError for a file that cannot be read, ItemError for one that is no image or
+        shows no object, each as one sentence.
+        """
+        pixels = decode(self._bytes_of(picture), max_pixels=ImageSettings().max_pixels)
+        prepared = prepare(key_out(pixels), self.bundle.config.framing, IMAGE_SIZE)
+        # As a run does it: on a GPU an image is encoded in a batch of a fixed size, whoever else is in it.
+        batch = ReconstructSettings().batch_size if self.device == "cuda" else 1
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            latents = encode(self.bundle.encoder, torch.from_numpy(prepared[None]).to(self.device), batch)
+        return latents[0].cpu().numpy()
+
+    def mesh(self, latent: ArrayLike, *, resolution: int = 64, exact: bool = False) -> "Solid":
+        """The surface of a latent float[latent_size]: one of `encode`, of a manifest's column, or between such.
+
+        `resolution` is the samples along each axis, 8 to 1024; `exact` evaluates every one of them, so that no thin
+        isolated part is missed. Raises RequestError for an argument of another shape or size, ItemError where there
+        is no surface.
+        """
+        vector = np.asarray(latent, np.float32)
+        size = self.bundle.config.latent_size
+        if vector.shape != (size,):
+            raise RequestError(f"the latent has the shape {vector.shape}; these weights' latents have ({size},)")
+        try:
+            lattice = Lattice(resolution)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        values = LatticeField(
+            self.bundle.decoder,
+            torch.from_numpy(vector.copy())[None].to(self.device),
+            lattice,
+            self.bundle.config.threshold,
+            CHUNK_POINTS[self.device],
+        )
+        [found] = extract(values, lattice, 1, exact=exact, device=self.device)
+        made = build(found)
+        report = check(made)
+        verify(report)
+        return Solid(made, report, vector, resolution, found.points_evaluated)
+
+    def _bytes_of(self, picture: str | Path | bytes | Image.Image) -> bytes:
+        if isinstance(picture, bytes):
+            return picture
+        if isinstance(picture, Image.Image):
+            file = io.BytesIO()
+            try:
+                picture.save(file, "PNG")
+            except OSError as error:  # a mode that PNG does not have
+                message = f"A Pillow image of mode {picture.mode} is not read here: convert it to RGBA."
+                raise ItemError(ErrorCode.NOT_AN_IMAGE, message) from error
+            return file.getvalue()
+        uri = str(picture)
+        try:
+            return self._stores.open(uri).get(uri, max_bytes=ImageSettings().max_bytes).data
+        except StoreError as error:
+            raise RequestError(f"the picture cannot be read: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """A closed mesh that has passed its checks, and what it was made from. A notebook shows it as a picture.
+
+    `latent` float32[latent_size]; `points_evaluated` is at how many points the decoder was asked.
+    """
+
+    mesh: Mesh
+    report: MeshReport
+    latent: NDArray[np.float32]
+    resolution: int
+    points_evaluated: int
+
+    @property
+    def vertices(self) -> NDArray[np.float32]:
+        """float32[V, 3]: right-handed, +Y up, front −Z; a training shape's bounding box has diagonal 1."""
+        return self.mesh.vertices
+
+    @property
+    def faces(self) -> NDArray[np.int32]:
+        """int32[F, 3], counter-clockwise seen from outside."""
+        return self.mesh.faces
+
+    def to_bytes(self, format: Format = "glb") -> bytes:
+        """The mesh as a file's bytes: `glb`, `obj`, `ply` or `stl`. Raises RequestError for another format."""
+        if format not in get_args(Format):
+            raise RequestError(f"the format is {format!r}; choose one of {', '.join(get_args(Format))}")
+        return export(self.mesh, format)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the mesh to a file, whose name says the format: `chair.glb`. Raises RequestError."""
+        target = Path(path)
+        format = target.suffix.lower().removeprefix(".")
+        if format not in get_args(Format):
+            endings = ", ".join(f".{known}" for known in get_args(Format))
+            raise RequestError(f"{target}: the name says no format; let it end in one of {endings}")
+        data = self.to_bytes(format)  # type: ignore[arg-type]
+        try:
+            target.write_bytes(data)
+        except OSError as error:
+            raise RequestError(f"{target}: cannot be written ({error.strerror})") from error
+        return target
+
+    def view(self, size: int = _PICTURE, *, azimuth: float = 35.0, elevation: float = 25.0) -> Image.Image:
+        """A rendered view, RGBA on a transparent background, `size` pixels a side; the angles are `render.Camera`'s."""
+        camera = Camera(azimuth=azimuth, elevation=elevation)
+        return Image.fromarray(render(self.vertices, self.faces, camera, size, smooth=True))
+
+    def __repr__(self) -> str:
+        return (
+            f"Solid({self.report.vertices} vertices, {self.report.faces} faces, volume {self.report.volume:.3g}, "
+            f"watertight, from {self.points_evaluated} points at {self.resolution}³)"
+        )
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.view().save(file, "PNG", optimize=True)
+        return file.getvalue()
