@@ -26,7 +26,7 @@ from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
 from workers.mesh import Format, Mesh, MeshReport, build, check, export, verify
 from workers.reconstructor import CHUNK_POINTS
-from workers.render import Camera, render
+from workers.render import Camera, render, vertex_normals
 
 _PICTURE = 320  # pixels of a picture in a notebook
 
@@ -173,8 +173,8 @@ class Solid:
 
     def view(self, size: int = _PICTURE, *, azimuth: float = 35.0, elevation: float = 25.0) -> Image.Image:
         """A rendered view, RGBA on a transparent background, `size` pixels a side; the angles are `render.Camera`'s."""
-        camera = Camera(azimuth=azimuth, elevation=elevation)
-        return Image.fromarray(render(self.vertices, self.faces, camera, size, smooth=True))
+        camera, normals = Camera(azimuth, elevation), vertex_normals(self.vertices, self.faces)
+        return Image.fromarray(render(self.vertices, self.faces, camera, size, normals=normals))
 
     def __repr__(self) -> str:
         return (
