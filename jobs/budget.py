@@ -1,6 +1,6 @@
 """The error budget: how many images may fail before a run has failed, and when that is plain before its end.
 
-Works on: counts of rows. Knows nothing about why an image failed.
+Works on: counts of rows, without those of images that a run could not try. Knows nothing about why one failed.
 """
 
 from cluster.config import ReconstructSettings

@@ -30,11 +30,12 @@ from jobs.stop import Stop
 from jobs.worklist import Shard
 from workers.failure import ErrorCode
 from workers.mesher import Meshed, Mesher, Order, Shipment
-from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Reconstruction, Source
+from workers.messages import CALLS_AT_ONCE, Batch, Encoded, Failure, Reading, Reconstruction, Source
 from workers.reconstructor import Reconstructor
 
-# Of a shard's images, the rows that need not be made again, as rows of the run with this id.
-Carry = Callable[[Shard, str], Mapping[str, Row]]
+# What earlier runs have of a shard's images: rows that need not be made again, as rows of the run with this id, or
+# what a picture became, which then need not be read.
+Carry = Callable[[Shard, str], Mapping[str, Row | Encoded]]
 
 ACTORS = (Reconstructor.__name__, Mesher.__name__)
 
@@ -211,18 +212,19 @@ class Driver:
         request = self._record.request
         carried = self._carry(shard, self._record.run_id)
         for item in shard.items:
-            if item.item_id in carried:
-                self._ledger.enter(carried[item.item_id])
+            known = carried.get(item.item_id)
+            if isinstance(known, Row):
+                self._ledger.enter(known)
                 continue
             digest = request.digest_for(item.category)
             mesh_uri = join(self._output, "meshes", item.category, f"{item.item_id}.{request.format}")
-            source = Source(item.item_id, item.source_uri, item.etag, digest or "", mesh_uri)
+            source = Source(item.item_id, item.source_uri, item.etag, digest or "", mesh_uri, known)
             self._pending[item.item_id] = _Pending(item, shard.index, source)
             if item.error_code:
                 self._fail(item.item_id, ErrorCode(item.error_code), item.error_message or "")
             elif digest is None:
-                known = ", ".join(sorted(request.weights))
-                message = f"There are no weights for the category {item.category!r}; there are for {known}."
+                served = ", ".join(sorted(request.weights))
+                message = f"There are no weights for the category {item.category!r}; there are for {served}."
                 self._fail(item.item_id, ErrorCode.UNKNOWN_CATEGORY, message)
             else:
                 self._waiting[digest].append(source)
@@ -331,8 +333,8 @@ class Driver:
 
     def _fail(self, item_id: str, code: ErrorCode, message: str, reading: Reading | None = None) -> None:
         pending = self._pending[item_id]
-        made = pending.reconstruction
-        read = reading or (made.reading if made else Reading())
+        known = pending.reconstruction or pending.source.encoded
+        read = reading or (known.reading if known else Reading())
         self._finish(pending, read, status="failed", error_code=code.value, error_message=message)
 
     def _succeed(self, meshed: Meshed) -> None:
@@ -353,16 +355,18 @@ class Driver:
     def _finish(self, pending: _Pending, read: Reading, **columns: Any) -> None:
         """Give an image its one row."""
         made = pending.reconstruction
+        if known := pending.source.encoded:
+            columns["latent"] = known.latent
         if made:
             columns |= {"latent": made.latent, "points_evaluated": made.points_evaluated}
             columns |= {"encode_ms": made.encode_ms, "decode_ms": made.decode_ms}
-            self._metrics.stage("encode", made.encode_ms / 1000)
+            if made.encode_ms is not None:
+                self._metrics.stage("encode", made.encode_ms / 1000)
             self._metrics.stage("decode", made.decode_ms / 1000)
             self._metrics.points(made.points_evaluated)
             self._meter.points(made.points_evaluated)
-        if read.source_bytes is not None:
-            self._meter.bytes(read.source_bytes)
         if read.fetch_ms is not None:
+            self._meter.bytes(read.source_bytes or 0)
             self._metrics.stage("fetch", read.fetch_ms / 1000)
         row = Row(
             run_id=self._record.run_id, shard=pending.shard, item_id=pending.item.item_id,

@@ -169,10 +169,10 @@ def _estimate(stores: Stores, output: str, request: run.Request, committed: set[
         sizes_unknown=unknown,
         resolution=request.resolution,
     )
-    return _with_rates(found, stores, request, price)
+    return with_rates(found, stores, request, price)
 
 
-def _with_rates(found: Estimate, stores: Stores, request: run.Request, price: float | None) -> Estimate:
+def with_rates(found: Estimate, stores: Stores, request: run.Request, price: float | None) -> Estimate:
     """The estimate with what its images would take: their number times what one took on average."""
     if not found.compute:
         return replace(found, points=0, device_hours=0.0, price_per_hour=price, cost=None if price is None else 0.0)
@@ -197,6 +197,8 @@ def _with_rates(found: Estimate, stores: Stores, request: run.Request, price: fl
 
 def _why_not(request: run.Request) -> str:
     how = f"at resolution {request.resolution}{', exact' if request.exact else ''}"
+    if request.remesh:
+        return f"no rate was measured {how}"
     give = "give --previous an output that was"
     return (
         f"no rate was measured {how}: {give}" if request.previous else f"there is no measured rate: {give} made {how}"
@@ -205,19 +207,23 @@ def _why_not(request: run.Request) -> str:
 
 def _measurements(stores: Stores, request: run.Request) -> Iterator[tuple[str, Measured]]:
     """What the previous outputs, and those before them, measured at the request's resolution. All of them count: a
-    night's run of a few images is mostly the actors' start, and the first run of all images outweighs it."""
+    night's run of a few images is mostly the actors' start, and the first run of all images outweighs it. A run that
+    read no picture says nothing of one that does."""
     queue = deque(used.uri for used in request.previous)
+    if request.remesh:
+        queue.append(request.remesh.uri)
     seen: set[str] = set()
     while queue and len(seen) < _GENERATIONS:
         uri = queue.popleft()
         if uri in seen:
             continue
         seen.add(uri)
-        measured = _measured(stores, uri)
-        if measured and (measured.resolution, measured.exact) == (request.resolution, request.exact):
-            yield uri, measured
         with suppress(RequestError):  # an output that is gone has nothing to say
-            queue.extend(used.uri for used in run.read(stores, uri).request.previous)
+            earlier = run.read(stores, uri).request
+            queue.extend(used.uri for used in earlier.previous)
+            measured = None if earlier.remesh and not request.remesh else _measured(stores, uri)
+            if measured and (measured.resolution, measured.exact) == (request.resolution, request.exact):
+                yield uri, measured
 
 
 def _measured(stores: Stores, output: str) -> Measured | None:

@@ -15,6 +15,7 @@ from cluster.store import Stores
 from jobs import budget, manifest
 from jobs.manifest import Row
 from jobs.worklist import Shard
+from workers.failure import ErrorCode
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +75,9 @@ class Ledger:
 
     def check_budget(self, settings: ReconstructSettings) -> None:
         """Raises RunError as soon as the rows so far say that the run has failed."""
-        if why := budget.hopeless(settings, self.failed, self.done):
-            most, count = self._errors.most_common(1)[0]
+        untried = self._errors[ErrorCode.NO_LATENT.value]
+        if why := budget.hopeless(settings, self.failed - untried, self.done - untried):
+            most, count = (self._errors - Counter({ErrorCode.NO_LATENT.value: untried})).most_common(1)[0]
             raise RunError(
                 f"the error budget is exceeded: {why}; the most frequent code is {most} ({count}). What was committed "
                 "stays: mend the cause or raise the bound, and the same command goes on"

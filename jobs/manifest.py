@@ -8,20 +8,22 @@ come from it.
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from cluster.errors import RunError
 from cluster.metrics import ImageOutcome
 from cluster.store import AlreadyExists, ObjectInfo, Stores, canonical, join
 from jobs import parquet
-from jobs.worklist import Shard
+from jobs.worklist import Shard, planned
 from workers.failure import ErrorCode
+from workers.messages import Encoded, Reading
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
 _LATER = ("carried_from",)  # columns that parts of earlier versions lack
@@ -59,7 +61,9 @@ class Row:
     status: Literal["ok", "failed"] = _always(pa.string(), "`ok` or `failed`")
     error_code: str | None = _maybe(pa.string(), "why it failed: one of the codes below")
     error_message: str | None = _maybe(pa.string(), "the same as a sentence, at most 500 characters")
-    attempts: int = _always(pa.int32(), "how often the image was tried; 0 if its catalog row was wrong")
+    attempts: int = _always(
+        pa.int32(), "how often the image was tried; 0 if its catalog row was wrong, or it had no latent"
+    )
     carried_from: str | None = _maybe(pa.string(), "the run that made the mesh, if it was not this one")
     mesh_uri: str | None = _maybe(pa.string(), "where the mesh lies; a carried row's below an earlier output")
     mesh_bytes: int | None = _maybe(pa.int64(), "size of the mesh file", "B")
@@ -146,6 +150,14 @@ class Summary(Counts):
     shards: int = 0
 
 
+def encoded(row: Mapping[str, Any]) -> Encoded | None:
+    """What the picture of a row became; None where it did not come so far."""
+    if row["latent"] is None:
+        return None
+    reading = Reading(row["etag"], row["source_bytes"], row["width"], row["height"])
+    return Encoded(reading, np.array(row["latent"], np.float32))
+
+
 def write_part(stores: Stores, output: str, shard: Shard, rows: Sequence[Row]) -> bool:
     """Commit a shard: put its rows, in the order of its items, if no part is there yet.
 
@@ -172,6 +184,12 @@ def committed(stores: Stores, output: str) -> set[int]:
     folder = _folder(output)
     matches = (_PART.fullmatch(info.key) for info in stores.open(folder).list(folder))
     return {int(match[1]) for match in matches if match}
+
+
+def finished(stores: Stores, output: str) -> bool:
+    """Whether the whole catalog is frozen, and every shard of it committed. Raises RunError, StoreError."""
+    shards, _, whole = planned(stores, output)
+    return whole and set(range(shards)) <= committed(stores, output)
 
 
 def read_part(stores: Stores, output: str, shard_index: int, *, columns: Sequence[str] | None = None) -> pa.Table:

@@ -24,6 +24,7 @@ from jobs.estimate import Measured
 from jobs.previous import Previous
 from jobs.stop import Stop
 from jobs.worklist import Shard, plan
+from workers.failure import ErrorCode
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def _open_shards(
 
 def _conclude(job: Job, resumed: int, gone: int, measured: Measured | None) -> Result:
     totals = manifest.summary(job.stores, job.output)
-    within = budget.exceeded(job.config.reconstruct, totals.failed, totals.images) is None
+    untried = totals.errors.get(ErrorCode.NO_LATENT, 0)
+    within = budget.exceeded(job.config.reconstruct, totals.failed - untried, totals.images - untried) is None
     result = Result(
         run_id=job.record.run_id,
         output=canonical(job.output),

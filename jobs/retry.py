@@ -27,9 +27,13 @@ from jobs.manifest import Row
 from jobs.previous import Previous
 from jobs.reconstruct import Job, Result, convert
 from jobs.stop import Stop
-from jobs.worklist import Shard, frozen, plan, planned
+from jobs.worklist import Shard, frozen, plan
 from workers.failure import ErrorCode
+from workers.messages import Encoded
 
+# A part is wanted when its shard is planned, one shard ahead, and again when its rows are kept. Two would not do: the
+# part that is planned next would drive out the one whose rows are kept next.
+PARTS_KEPT = 3
 _GENERATION = re.compile(r"(.*)/retries/\d{5}")
 # What trying again cannot change: these come from the frozen catalog and from the weights that the run was given.
 SETTLED = frozenset({ErrorCode.BAD_CATALOG_ROW, ErrorCode.DUPLICATE_ID, ErrorCode.UNKNOWN_CATEGORY})
@@ -48,7 +52,8 @@ def retry_failed(
     """Try the failed images of `output` again, those with `codes` or all; None if there are none.
 
     A generation that was begun and not finished is resumed. The weights and options are those of `output`; of
-    `config` only what says where and how to run counts. An image is read as it is now, whatever its ETag was.
+    `config` only what says where and how to run counts. An image is read as it is now, whatever its ETag was; but where
+    `output` was made from latents, these are what is tried again.
 
     Raises RequestError for codes that do not exist or cannot change, for an output that is no run or is not finished;
     RunError as `jobs.reconstruct` does.
@@ -70,12 +75,21 @@ def retry_failed(
         record = run.begin(stores, generation, request)
     except StoreError as error:
         raise RequestError(f"{output} cannot be tried again: {error}.") from error
-    # Each part is read when its shard is planned, one shard ahead, and again when its rows are kept.
-    part = lru_cache(2)(lambda index: manifest.read_part(stores, before, index))
+    part = lru_cache(PARTS_KEPT)(lambda index: manifest.read_part(stores, before, index))
     shards = plan(_Again(before, stores, chosen, part), generation, stores, request.shard_size)
     job = Job(generation, config, record, stores, on_progress, metrics, targets, stop or Stop(), started)
+
+    def known(shard: Shard, run_id: str) -> dict[str, Row | Encoded]:
+        return _known(part(shard.index), chosen, shard, run_id, pictures=request.remesh is None)
+
     with closing(Previous(stores, request)) as nothing:
-        return convert(job, shards, nothing, lambda shard, run_id: _kept(part(shard.index), chosen, shard, run_id))
+        return convert(job, shards, nothing, known)
+
+
+def newest(stores: Stores, output: str) -> str:
+    """Where the newest finished generation of `output` lies: itself if it has none, or is one."""
+    output = canonical(output).rstrip("/")
+    return output if _GENERATION.fullmatch(output) else _generations(stores, output)[0]
 
 
 def _chosen(codes: Collection[str]) -> tuple[str, ...]:
@@ -98,19 +112,14 @@ def _generations(stores: Stores, output: str) -> tuple[str, str]:
     before = root
     for number in count(1):
         generation = join(root, "retries", f"{number:05d}")
-        if not run.exists(stores, generation) or not _finished(stores, generation):
+        if not run.exists(stores, generation) or not manifest.finished(stores, generation):
             return before, generation
         before = generation
     raise AssertionError("count does not end")
 
 
-def _finished(stores: Stores, output: str) -> bool:
-    shards, _, whole = planned(stores, output)
-    return whole and set(range(shards)) <= manifest.committed(stores, output)
-
-
 def _check_finished(stores: Stores, output: str) -> None:
-    if not _finished(stores, output):
+    if not manifest.finished(stores, output):
         raise RequestError(f"{output} is not finished: run the command that began it again, then retry what failed.")
 
 
@@ -137,15 +146,21 @@ class _Again(Catalog):
         return f"{self.uri} has no images; there is nothing to try again"
 
 
-def _kept(table: pa.Table, codes: Collection[str], shard: Shard, run_id: str) -> dict[str, Row]:
-    """The rows of a shard that are not tried again, as rows of the run `run_id`."""
+def _known(
+    table: pa.Table, codes: Collection[str], shard: Shard, run_id: str, pictures: bool
+) -> dict[str, Row | Encoded]:
+    """The rows of a shard that are not tried again, as rows of the run `run_id`; without `pictures` also the latents
+    of the others, as far as they have one."""
     if table["item_id"].to_pylist() != [item.item_id for item in shard.items]:
         raise RunError(
             f"part {shard.index} of the generation before has other items than its catalog; see isofleet verify"
         )
-    rows = {}
+    rows: dict[str, Row | Encoded] = {}
     for row in table.to_pylist():
         if row["error_code"] in codes:
+            encoded = None if pictures else manifest.encoded(row)
+            if encoded:
+                rows[row["item_id"]] = encoded
             continue
         if row["status"] == "ok":
             row["carried_from"] = row["carried_from"] or row["run_id"]

@@ -61,6 +61,15 @@ class Again(BaseModel):
     codes: tuple[str, ...]
 
 
+class Origin(BaseModel):
+    """The output whose latents are meshed again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    run_id: str
+
+
 class Request(BaseModel):
     """All that the meshes of an output are a function of, beside the pictures, and where they may lie already."""
 
@@ -78,6 +87,7 @@ class Request(BaseModel):
     weights: dict[str, WeightsUsed]
     previous: tuple[PreviousUsed, ...] = ()
     again: Again | None = None
+    remesh: Origin | None = None
 
     def digest_for(self, category: str) -> str | None:
         """The digest of the bundle that serves `category`, None where none does."""
@@ -126,7 +136,7 @@ def request_for(catalog: str, output: str, settings: ReconstructSettings, stores
         **{
             name: getattr(settings, name)
             for name in Request.model_fields
-            if name not in ("catalog", "weights", "previous", "again")
+            if name not in ("catalog", "weights", "previous", "again", "remesh")
         },
     )
 
@@ -185,8 +195,10 @@ def resumed(stores: Stores, output: str, request: Request) -> RunRecord:
             stood, asked = _runs(stood), _runs(asked)
         if name == "again":
             stood, asked = _codes(stood), _codes(asked)
+        if name == "remesh":
+            stood, asked = _origin(stood), _origin(asked)
         if stood != asked:
-            label = "codes to try again:" if name == "again" else name
+            label = {"again": "codes to try again:", "remesh": "latents of"}.get(name, name)
             raise RequestError(
                 f"{output} holds a run with {label} {_short(stood)}, and this one asks for {_short(asked)}; "
                 "ask the same to resume it, or choose another OUTPUT."
@@ -245,6 +257,10 @@ def _digests(used: dict[str, WeightsUsed]) -> dict[str, str]:
 
 def _codes(again: Again | None) -> str:
     return ", ".join(again.codes) if again else "nothing"
+
+
+def _origin(remesh: Origin | None) -> str:
+    return f"{remesh.uri} ({remesh.run_id})" if remesh else "no other output"
 
 
 def _runs(used: tuple[PreviousUsed, ...]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     BAD_CATALOG_ROW = "bad_catalog_row", "the catalog's row has no usable uri, id or category"
     DUPLICATE_ID = "duplicate_id", "an earlier row of the catalog has the same id"
     UNKNOWN_CATEGORY = "unknown_category", "no weights are configured for the row's category"
+    NO_LATENT = "no_latent", "the run whose latents are meshed again has none of it: it failed there"
     NO_SURFACE = "no_surface", "the decoder's field never crosses the threshold"
     MESH_NOT_WATERTIGHT = "mesh_not_watertight", "the check before upload failed"
     UPLOAD_FAILED = "upload_failed", "the mesh could not be written after every retry"

@@ -7,6 +7,8 @@ no PyTorch, so that whoever only reads an answer need not either.
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from workers.failure import ErrorCode
 from workers.tally import Request
 
@@ -25,17 +27,6 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known."""
-
-    item_id: str
-    uri: str
-    etag: str | None
-    weights_digest: str
-    mesh_uri: str
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """What reading the picture told; for a failure, as far as it got."""
 
@@ -46,15 +37,39 @@ class Reading:
     fetch_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """What an earlier run made of a picture, which need not be read again: `latent` float32[latent_size]."""
+
+    reading: Reading
+    latent: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known.
+
+    With `encoded` there is nothing to read: the surface is that of the latent, which the same weights gave.
+    """
+
+    item_id: str
+    uri: str
+    etag: str | None
+    weights_digest: str
+    mesh_uri: str
+    encoded: Encoded | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """A surface was found: `field` is its index among the fields that the call returned."""
+    """A surface was found: `field` is its index among the fields that the call returned. `encode_ms` is None where
+    the latent was given."""
 
     item_id: str
     reading: Reading
     latent: tuple[float, ...]
     points_evaluated: int
-    encode_ms: float
+    encode_ms: float | None
     decode_ms: float
     field: int
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -54,6 +55,15 @@ class _Ration:
             with self._changed:
                 self._left += part
                 self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A picture that was read, float32[128, 128], or None where its latent is known."""
+
+    source: Source
+    reading: Reading
+    image: np.ndarray | None
 
 
 class Reconstructor:
@@ -101,13 +111,13 @@ class Reconstructor:
         """
         bundle = self._bundle(sources[0].weights_digest)
         results: dict[str, Reconstruction | Failure] = {}
-        inputs: list[tuple[Source, Reading, np.ndarray]] = []
+        inputs: list[_Input] = []
         readings = self._fetchers.map(lambda source: self._read(source, bundle.config.framing), sources)
         for source, read in zip(sources, readings, strict=True):
             if isinstance(read, Failure):
                 results[source.item_id] = read
             else:
-                inputs.append((source, *read))
+                inputs.append(_Input(source, *read))
         fields: list[SparseField] = []
         if inputs:
             with self._computing:
@@ -115,8 +125,10 @@ class Reconstructor:
         ordered = tuple(results[source.item_id] for source in sources)
         return Batch(ordered, self._tally.take(), self._device_name), fields
 
-    def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray] | Failure:
-        """The network's input float32[128, 128] of one picture."""
+    def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray | None] | Failure:
+        """The network's input float32[128, 128] of one picture; None where its latent is known."""
+        if source.encoded:
+            return source.encoded.reading, None
         reading = Reading(etag=source.etag)
         try:
             started = time.perf_counter()
@@ -147,34 +159,46 @@ class Reconstructor:
     def _compute(
         self,
         bundle: Bundle,
-        inputs: list[tuple[Source, Reading, np.ndarray]],
+        inputs: list[_Input],
         results: dict[str, Reconstruction | Failure],
         fields: list[SparseField],
     ) -> None:
         started = time.perf_counter()
-        images = torch.from_numpy(np.stack([image for _, _, image in inputs])).to(self._device)
-        latents = encode(bundle.encoder, images, self._encoder_batch)
+        latents = self._encode(bundle, inputs)
         vectors = latents.cpu().tolist()
-        encode_ms = _milliseconds(started) / len(inputs)
+        encode_ms = _milliseconds(started) / max(1, sum(given.image is not None for given in inputs))
 
         started = time.perf_counter()
         found = self._extract(bundle, latents)
         points = sum(field.points_evaluated for field in found if isinstance(field, SparseField))
         decode_ms = _milliseconds(started)
-        for (source, reading, _), vector, field in zip(inputs, vectors, found, strict=True):
+        for given, vector, field in zip(inputs, vectors, found, strict=True):
+            source = given.source
             if isinstance(field, Exception):
-                results[source.item_id] = _failure(source, field, reading)
+                results[source.item_id] = _failure(source, field, given.reading)
                 continue
             results[source.item_id] = Reconstruction(
                 source.item_id,
-                reading,
+                given.reading,
                 tuple(vector),
                 field.points_evaluated,
-                encode_ms,
+                None if source.encoded else encode_ms,
                 decode_ms * field.points_evaluated / points,  # a batch is decoded at once: its share by points
                 len(fields),
             )
             fields.append(field)
+
+    def _encode(self, bundle: Bundle, inputs: Sequence[_Input]) -> torch.Tensor:
+        """The latents float32[B, latent_size]: those that are known, and those of the pictures that were read."""
+        latents = torch.empty(len(inputs), bundle.config.latent_size, device=self._device)
+        images = {place: given.image for place, given in enumerate(inputs) if given.image is not None}
+        if images:
+            stack = torch.from_numpy(np.stack(list(images.values()))).to(self._device)
+            latents[list(images)] = encode(bundle.encoder, stack, self._encoder_batch)
+        for place, given in enumerate(inputs):
+            if given.source.encoded:
+                latents[place] = torch.tensor(given.source.encoded.latent, device=self._device)
+        return latents
 
     def _extract(self, bundle: Bundle, latents: torch.Tensor) -> Sequence[SparseField | Exception]:
         """The field of each latent. If the batch fails, each alone, so that one bad latent spoils no other's."""

@@ -27,6 +27,7 @@ app.command("logs")(operate.logs)
 app.command("cancel")(operate.cancel)
 app.command("verify")(outputs.verify)
 app.command("retry-failed")(outputs.retry_failed)
+app.command("remesh")(outputs.remesh)
 app.command("monitoring")(monitoring.monitoring)
 app.command("train")(bundles.train)
 

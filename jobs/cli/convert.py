@@ -19,6 +19,7 @@ from jobs.cli.progress import progress
 if TYPE_CHECKING:
     from cluster.discovery import Targets
     from cluster.metrics import DriverMetrics
+    from jobs.estimate import Estimate
     from jobs.reconstruct import Result
 
 _Result = TypeVar("_Result")
@@ -59,7 +60,7 @@ def reconstruct(
     isofleet reconstruct s3://shop/photos s3://shop/tuesday --previous s3://shop/monday --dry-run --price 2.5
     """
     options = {
-        "reconstruct.weights": _weights(weights),
+        "reconstruct.weights": bundles(weights),
         "reconstruct.resolution": resolution,
         "reconstruct.format": format,
         "reconstruct.exact": exact,
@@ -95,7 +96,8 @@ def demo(
     raise typer.Exit(0 if result.within_budget else 1)
 
 
-def _weights(given: list[str] | None) -> str | dict[str, str] | None:
+def bundles(given: list[str] | None) -> str | dict[str, str] | None:
+    """What `--weights` says: one bundle, or one for each category."""
     if not given:
         return None
     if len(given) == 1 and "=" not in given[0]:
@@ -174,6 +176,11 @@ def _dry_run(catalog: str, output: str, config: Config, price: float | None, as_
         f"{found.carried} carried forward, {found.unusable} unusable; {found.vanished} vanished"
     )
     typer.echo(f"to convert: {found.compute} images of {found.bytes} bytes{unknown}")
+    print_cost(found)
+
+
+def print_cost(found: "Estimate") -> None:
+    """Say what a run would take, or why that is not known."""
     if found.device_hours is None:
         typer.echo(f"no estimate: {found.why_not}")
     elif found.measured_by:

@@ -24,6 +24,11 @@ SetOption = Annotated[
 
 def configuration(path: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Config:
     """Defaults, file, environment, then `--set`, then the options that were given."""
+    return load(path, os.environ, typed(settings, options))
+
+
+def typed(settings: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The keys that the command line gives, by `--set` or by an option of their own, which wins."""
     import yaml
 
     overrides: dict[str, Any] = {}
@@ -35,5 +40,4 @@ def configuration(path: Path | None, settings: list[str] | None, options: dict[s
             overrides[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise RequestError(f"--set {key}: the value is not YAML.") from error
-    overrides |= {key: value for key, value in options.items() if value is not None}
-    return load(path, os.environ, overrides)
+    return overrides | {key: value for key, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The commands that look at what a run has made, and mend it: `verify`, `retry-failed`.
+"""The commands that look at what a run has made, mend it or make more of it: `verify`, `retry-failed`, `remesh`.
 
 Works on: their options and results. Knows nothing about how anything is done.
 """
@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.convert import perform, print_result
-from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration
+from cluster.errors import RequestError
+from jobs.cli.convert import bundles, perform, print_cost, print_result
+from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration, typed
 
 _MOST_LINES = 100  # more findings than this are counted, not printed
 
@@ -79,5 +80,67 @@ def retry_failed(
         if as_json:
             typer.echo("null")
         return
+    print_result(result, as_json)
+    raise typer.Exit(0 if result.within_budget else 1)
+
+
+def remesh(
+    output: Annotated[str, typer.Argument(help="Folder or s3:// prefix of a finished run.")],
+    new_output: Annotated[str, typer.Argument(help="Folder or s3:// prefix to write to; give it again to resume.")],
+    resolution: Annotated[int | None, typer.Option(help="Samples along each axis, 8 to 1024.")] = None,
+    format: Annotated[str | None, typer.Option(help="Mesh format: glb, obj, ply or stl.")] = None,
+    exact: Annotated[bool | None, typer.Option("--exact/--fast", help="Evaluate every sample.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Take only the first so many rows.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="Where the weights of OUTPUT lie now: a bundle, or CATEGORY=BUNDLE, repeated."),
+    ] = None,
+    max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done and what it would take; do nothing.")] = False,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
+    ] = None,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Make the meshes of OUTPUT anew in NEW_OUTPUT, from the latents in its manifest: no image is read.
+
+    What is not said here (resolution, format, …) is as it was in OUTPUT.
+
+    isofleet remesh s3://shop/meshes s3://shop/meshes-256 --resolution 256
+
+    isofleet remesh meshes/ for-printing/ --format stl --dry-run
+    """
+    from jobs.remesh import estimate
+    from jobs.remesh import remesh as job
+
+    options = {
+        "reconstruct.resolution": resolution,
+        "reconstruct.format": format,
+        "reconstruct.exact": exact,
+        "reconstruct.limit": limit,
+        "reconstruct.weights": bundles(weights),
+        "reconstruct.max_failed_percent": max_failed_percent,
+        "ray.address": address,
+    }
+    asked = typed(settings, options)
+    chosen = configuration(config, settings, options)
+    if dry_run:
+        found = estimate(output, new_output, chosen, asked, price)
+        if as_json:
+            typer.echo(json.dumps(asdict(found)))
+            return
+        done = f"{found.done} done already, " if found.done else ""
+        typer.echo(
+            f"{found.images} rows in {found.shards} shards: {done}{found.compute} to mesh from their latents, "
+            f"{found.unusable} without a latent"
+        )
+        print_cost(found)
+        return
+    if price is not None:
+        raise RequestError("--price is for an estimate; give --dry-run with it.")
+    result = perform(chosen, lambda **told: job(output, new_output, chosen, asked, **told))
     print_result(result, as_json)
     raise typer.Exit(0 if result.within_budget else 1)
