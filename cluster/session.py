@@ -7,6 +7,7 @@ for resources that no node has. Both are looked at here first.
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import grpc
 import ray
 from ray._private import ray_constants
+from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
 from ray.exceptions import RayError
 
 from cluster.config import RaySettings
@@ -176,11 +178,23 @@ def _join(address: str, namespace: str) -> None:
     try:
         ray.init(address=address, namespace=namespace, logging_level=logging.ERROR, log_to_driver=False)
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise RequestError(f"ray.address: {target} cannot be joined: {_first_line(error)}") from error
+        raise RequestError(f"ray.address: {target} cannot be joined: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Ray's first line, or which versions differ, which stand in the lines after it."""
+    versions = re.findall(r"(?:Ray|Python): (\S+)", str(error))
+    if not str(error).startswith("Version mismatch") or len(versions) != 4:
+        return _first_line(error)
+    return (
+        f"it has Ray {versions[0]} and Python {versions[1]}, and here are Ray {versions[2]} and Python {versions[3]}; "
+        "install the cluster's versions here"
+    )
 
 
 def _check_reachable(address: str) -> None:
-    """Raises RequestError unless a gRPC server, as Ray's head is one, answers at `[ray://]HOST:PORT`."""
+    """Raises RequestError unless a gRPC server, as Ray's head is one, answers at `[ray://]HOST:PORT` and takes the
+    token."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise RequestError(f'ray.address: {address!r} must be "local", "auto", HOST:PORT or ray://HOST:PORT')
@@ -196,6 +210,7 @@ def _check_reachable(address: str) -> None:
     channel = grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)])
     try:
         grpc.channel_ready_future(channel).result(_HANDSHAKE_SECONDS)
+        _check_token(channel, address)
     except grpc.FutureTimeoutError as error:
         raise RequestError(
             f"ray.address: what answers at {address} is no Ray; a head listens at port 6379 unless told "
@@ -203,6 +218,21 @@ def _check_reachable(address: str) -> None:
         ) from error
     finally:
         channel.close()
+
+
+def _check_token(channel: grpc.Channel, address: str) -> None:
+    """Ray would ask for 20 s, write each answer to the terminal, and in the end not say what was wrong."""
+    try:
+        headers = get_auth_headers_if_auth_enabled({})
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        ask(b"", timeout=_HANDSHAKE_SECONDS, metadata=[(name.lower(), value) for name, value in headers.items()])
+    except (RayError, grpc.RpcError) as error:
+        if isinstance(error, grpc.RpcError) and error.code() != grpc.StatusCode.UNAUTHENTICATED:
+            return  # Ray Client's server has no such method; whatever else it is, Ray will say
+        raise RequestError(
+            f"ray.address: the cluster at {address} does not know this token; set RAY_AUTH_MODE to token and "
+            "RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the cluster's"
+        ) from error
 
 
 def _fit(actors: Sequence[ActorNeed]) -> bool:

@@ -49,6 +49,12 @@ class RayJobs:
         with self._asking(RequestError), _address_given(self.address):
             self._client = JobSubmissionClient(self.address, headers=_headers(), verify=verify)
 
+    def version(self) -> str:
+        """The version of the cluster's Ray."""
+        with self._asking(RunError):
+            # The client's own get_version gives that of the API.
+            return str(self._client._do_request("GET", "/api/version").json()["ray_version"])
+
     def find(self, submission_id: str) -> JobDetails | None:
         """What the cluster knows of a job, or None if it knows no such one."""
         if not _ID.fullmatch(submission_id):

@@ -39,7 +39,8 @@ SILENCE = {
     "stall": "the request is carried out, and no answer ever comes",
 }
 # Only where a test asks for them: `corrupted`, a byte of the request's body changed on its way, which only a server
-# that compares checksums notices; `enormous`, the answer's head promises 10¹² bytes and none come.
+# that compares checksums notices; `enormous`, the answer's head promises 10¹² bytes and none come; `unconditional`,
+# the request's If-None-Match is lost, as on a server that does not know it; `slow_clock`, the answer's Date is of 1999.
 
 # Every kind that a client that asks again outlives.
 KINDS = ("error_500", "slow_down", "expired_token", *RESETS, *BODY, *SILENCE)
@@ -141,7 +142,12 @@ class FaultyProxy:
             return await _send(writer, head, b"")
         if fault == "corrupted":
             body = bytes([body[0] ^ 1]) + body[1:]
+        if fault == "unconditional":
+            rest = _without(rest, "if-none-match")
         answer, data = await self._ask(line, rest, body)
+        if fault == "slow_clock":
+            dated = _without(answer.decode("latin-1").removesuffix("\r\n\r\n"), "date")
+            answer = f"{dated}\r\nDate: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n".encode("latin-1")
         if fault == "reset_after":
             return _reset(writer)
         if fault == "stall":

@@ -26,8 +26,9 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Head:
-    """A Ray cluster of one node: its Jobs API, and the environment in which it is trusted."""
+    """A Ray cluster of one node: where drivers join it, its Jobs API, and the environment in which it is trusted."""
 
+    address: str
     dashboard: str
     environment: dict[str, str]
 
@@ -70,7 +71,7 @@ def head() -> Iterator[Head]:
             if "Ray runtime started" in line:
                 break
         assert ray.poll() is None, "".join(said)
-        yield Head(f"http://127.0.0.1:{dashboard}", environment)
+        yield Head(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment)
     finally:
         ray.send_signal(signal.SIGTERM)  # it ends what it started
         ray.communicate()

@@ -1,8 +1,10 @@
 """What a user without permission is told, and what the documented permissions suffice for: a server that refuses."""
 
 import json
+import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from faults import FaultyProxy, share
 from radosgw import WORKER, Gateway
 from test_reconstruct import content, convert, rows_of
 
-from cluster.config import S3Settings, StoreSettings
+from cluster.config import Config, S3Settings, StoreSettings, load
 from cluster.store import Stores
 from jobs.cli import main
+from jobs.doctor import stores
+from jobs.doctor.finding import Finding
 
 
 def run(environment: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -68,6 +72,54 @@ def test_a_wrong_secret(radosgw, monkeypatch, capsys, tmp_path) -> None:
     assert "a-marked-secret" not in said
 
 
+def granted(user: str, bucket: str, *actions: str) -> str:
+    """A policy that lets one user do so much with a bucket and what is in it."""
+    resources = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+    principal = {"AWS": f"arn:aws:iam:::user/{user}"}
+    statement = {"Effect": "Allow", "Principal": principal, "Action": list(actions), "Resource": resources}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def test_doctor_names_the_permission_that_is_missing(
+    radosgw: Gateway, stranger: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket, owner = stranger.removeprefix("s3://"), radosgw.client()
+    user, config = f"stranger-{bucket[-8:]}", load(None, os.environ, {})
+
+    def found(look: Callable[[str, Config], list[Finding]], *actions: str) -> tuple[str, str]:
+        owner.delete_bucket_policy(Bucket=bucket)
+        if actions:
+            owner.put_bucket_policy(Bucket=bucket, Policy=granted(user, bucket, *actions))
+        *_, last = look(f"{stranger}/out", config)
+        assert not owner.list_multipart_uploads(Bucket=bucket).get("Uploads")
+        return last.state, last.message
+
+    objects = f"on arn:aws:s3:::{bucket}/out/*"
+    seeing = ("s3:ListBucket",)
+    least = ("s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload")
+    for actions, state, said in (
+        ((), "failure", f"what is missing is s3:ListBucket on arn:aws:s3:::{bucket}"),
+        (seeing, "failure", f"what is missing is s3:PutObject and s3:AbortMultipartUpload {objects}"),
+        ((*seeing, "s3:DeleteObject"), "failure", f"what is missing is s3:PutObject {objects}"),
+        (least, "warning", f"to have them tried once give s3:DeleteObject {objects}"),
+        ((*least, "s3:DeleteObject"), "ok", "refuses a second conditional write, and takes objects in parts"),
+    ):
+        seen = found(stores.output, *actions)
+        assert seen[0] == state, (actions, seen)
+        assert seen[1].endswith(said), (actions, seen)
+        assert not owner.list_objects_v2(Bucket=bucket).get("Contents"), actions
+
+    picture = next(iter(sorted(pictures.rglob("*.png"))))
+    owner.put_object(Bucket=bucket, Key="out/chair/0.png", Body=picture.read_bytes())
+    assert found(stores.catalog)[1].endswith(f"what is missing is s3:ListBucket on arn:aws:s3:::{bucket}")
+    assert found(stores.catalog, *seeing)[1].endswith(f"what is missing is s3:GetObject on arn:aws:s3:::{bucket}/*")
+    assert found(stores.catalog, "s3:ListBucket", "s3:GetObject")[0] == "ok"
+    radosgw.sign_in(monkeypatch, (radosgw.access_key, "a-marked-secret"))
+    state, said = found(stores.catalog)
+    assert (state, said.rpartition(": ")[2]) == ("failure", "the server does not know this key or secret")
+    assert "a-marked-secret" not in said
+
+
 def documented(name: str, bucket: str) -> str:
     """The policy of docs/permissions.md, for this bucket and a user of this server."""
     text = (Path(__file__).parents[1] / "docs" / "permissions.md").read_text()
@@ -111,8 +163,8 @@ def test_the_documented_permissions_suffice_on_a_store_that_fails(
             refused()
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
-    stores = Stores(StoreSettings(s3=S3Settings(endpoint_url=radosgw.endpoint_url, region="us-east-1")))
-    rows, expected = rows_of(f"s3://{output}/out", stores), rows_of(undisturbed.output)
+    reader = Stores(StoreSettings(s3=S3Settings(endpoint_url=radosgw.endpoint_url, region="us-east-1")))
+    rows, expected = rows_of(f"s3://{output}/out", reader), rows_of(undisturbed.output)
     apart = ("source_uri", "etag", "code_version")
     assert {key: content(row, *apart) for key, row in rows.items()} == {
         key: content(row, *apart) for key, row in expected.items()

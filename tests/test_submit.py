@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from ports import free_ports
-from ray_head import Head, isofleet, known, rows_of
+from ray_head import CHECKOUT, Head, isofleet, known, rows_of
 
-from cluster.config import load
+from cluster.config import Config, RaySettings, SubmitSettings, load
 from jobs import cli, run
 from jobs.submit import JobRequest, submission_id_for
 
@@ -169,12 +170,39 @@ def test_a_cluster_that_does_not_take_the_job_is_named(head: Head, checkout: Pat
         (head.dashboard, token, "the cluster does not know this token; set RAY_AUTH_MODE to token and RAY_AUTH_TOKEN"),
         (nobody, {}, "Failed to connect to Ray at address"),
     ):
-        stranger = Head(head.dashboard, head.environment | environment)
+        stranger = Head(head.address, head.dashboard, head.environment | environment)
         # The option wins over the address in the environment, which is good.
         end = isofleet(stranger, checkout, "submit", "photos", "meshes", "--address", where)
         assert (end.returncode, end.stdout) == (2, "")
         assert end.stderr.startswith(f"isofleet: {where}: {reason}")
         assert end.stderr.count("\n") == 1, end.stderr
+
+
+def test_doctor_looks_at_the_cluster_and_its_nodes(head: Head, checkout: Path, photos: Path, tmp_path: Path) -> None:
+    end = isofleet(head, checkout, "doctor", photos, tmp_path / "meshes", "--address", head.address, "--json")
+    assert end.returncode == 0, end
+    found = {one["check"]: one for one in json.loads(end.stdout)["findings"]}
+    assert f"{head.address} has 1 node with 2 CPUs and 0 GPUs, Ray {ray.__version__} as here" == found["ray"]["message"]
+    assert found["jobs api"]["message"].startswith(f"{head.dashboard} answers and takes the token")
+    (node,) = (one for check, one in found.items() if check.startswith("node "))
+    expected = "versions, temporary files, gpu, cache, weights, catalog, output are well there too"
+    assert (node["state"], node["message"]) == ("ok", expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_says_that_a_token_is_wrong_before_ray_gives_up(head: Head) -> None:
+    environment = head.environment | {"RAY_AUTH_TOKEN": "f" * 64}
+    chosen = Config(ray=RaySettings(address=head.address), submit=SubmitSettings(address=head.dashboard))
+    given = {"config": chosen.model_dump(mode="json")}
+    for module, more in (("cluster", {"catalog": None, "output": None}), ("jobs_api", {})):
+        end = subprocess.run(
+            [sys.executable, "-m", "jobs.doctor.apart", f"jobs.doctor.{module}"],
+            cwd=CHECKOUT, env=environment, input=json.dumps(given | more), capture_output=True, text=True, timeout=15,
+        )  # fmt: skip
+        (found,) = json.loads(end.stdout)
+        assert found["state"] == "failure"
+        assert "does not know this token; set RAY_AUTH_MODE to token and RAY_AUTH_TOKEN" in found["message"]
+        assert end.stderr == ""
 
 
 @dataclass(frozen=True)
@@ -232,7 +260,7 @@ def test_a_gateway_is_given_its_headers_and_nobody_else(
 ) -> None:
     def ask(headers: str, *arguments: object) -> subprocess.CompletedProcess[str]:
         environment = head.environment | {"RAY_JOB_HEADERS": headers}
-        return isofleet(Head(gateway.address, environment), checkout, *arguments)
+        return isofleet(Head(head.address, gateway.address, environment), checkout, *arguments)
 
     headers = json.dumps({"X-Gateway": "a-marked-secret"})
     end = ask(headers, "status", "raysubmit_none")

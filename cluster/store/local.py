@@ -133,6 +133,11 @@ class LocalStore(Observed):
             traffic.sent = len(data)
             return info
 
+    def remove(self, uri: str) -> None:
+        """Delete a file. Its folder stays."""
+        with self.request("remove", uri), suppress(FileNotFoundError):
+            os.unlink(canonical(uri))
+
     def translate(self, error: Exception, uri: str) -> StoreError | None:
         if isinstance(error, OSError):
             return _from_os_error(error, uri)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-# operation (list, get, head, put), outcome ("ok" or a StoreError's), bytes received, bytes sent, and how often it was
-# tried again. Called from whichever thread made the request.
+# operation (list, get, head, put, and remove, which is never a run's), outcome ("ok" or a StoreError's), bytes
+# received, bytes sent, and how often it was tried again. Called from whichever thread made the request.
 Observer = Callable[[str, str, int, int, int], None]
 
 
@@ -113,6 +113,10 @@ class ObjectStore(Protocol):
         With `if_absent`, exactly one of any number of concurrent writers succeeds; the others get
         AlreadyExists. A folder has nowhere to keep `content_type`.
         """
+
+    def remove(self, uri: str) -> None:
+        """Delete an object; one that is not there is no error. No run does so: only what was written to try a store
+        out, and by whoever wrote it, is ever deleted."""
 
 
 @dataclass(slots=True)

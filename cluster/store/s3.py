@@ -6,6 +6,8 @@ Works on: `s3://bucket/key`, taken literally. Knows nothing about what the bytes
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from operator import methodcaller
 from typing import Any
 
@@ -147,6 +149,29 @@ class S3Store(Observed):
                 etag = answer["ETag"].strip('"')
             traffic.sent = len(data)
         return ObjectInfo(f"s3://{bucket}/{key}", key, len(data), etag)
+
+    def remove(self, uri: str) -> None:
+        """Delete an object. S3 refuses whoever may not do so even if there is none, and lets others."""
+        bucket, key = _split_object(uri)
+        with self.request("remove", uri) as traffic:
+            self._retries.run(methodcaller("delete_object", Bucket=bucket, Key=key, **self._payer), traffic)
+
+    def rehearse(self, uri: str) -> None:
+        """Begin to write an object in parts and take it back: fails where a PUT would, and leaves nothing."""
+        bucket, key = _split_object(uri)
+        name: dict[str, Any] = {"Bucket": bucket, "Key": key, **self._payer}
+        with self.request("put", uri) as traffic:
+            begin = methodcaller("create_multipart_upload", **name, **self._encryption)
+            upload = self._retries.run(begin, traffic)["UploadId"]
+            self._retries.run(methodcaller("abort_multipart_upload", UploadId=upload, **name), traffic)
+
+    def clock(self, prefix_uri: str) -> datetime | None:
+        """The time on the server's clock, to the second, as its answers say; None where they do not."""
+        bucket, prefix = _split(prefix_uri)
+        with self.request("list", prefix_uri) as traffic:
+            ask = methodcaller("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1, **self._payer)
+            said = self._retries.run(ask, traffic)["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(said) if said else None
 
     def _put_if_absent(self, bucket: str, key: str, data: bytes, options: dict[str, Any], traffic: Traffic) -> str:
         """The ETag of a conditional PUT.

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, monitoring, operate, outputs, schedules
+from jobs.cli import bundles, convert, doctor, monitoring, operate, outputs, schedules
 
 app = typer.Typer(
     help="Turn catalogs of pictures into catalogs of verified 3D meshes, on a Ray cluster.",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("reconstruct")(convert.reconstruct)
 app.command("demo")(convert.demo)
+app.command("doctor")(doctor.doctor)
 app.command("submit")(operate.submit)
 app.command("status")(operate.status)
 app.command("logs")(operate.logs)

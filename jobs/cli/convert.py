@@ -13,7 +13,15 @@ import typer
 
 from cluster.config import Config
 from cluster.errors import RequestError, RunError
-from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration
+from jobs.cli.options import (
+    ConfigOption,
+    JsonOption,
+    RayAddressOption,
+    SetOption,
+    WeightsOption,
+    bundles,
+    configuration,
+)
 from jobs.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -28,17 +36,14 @@ _Result = TypeVar("_Result")
 def reconstruct(
     catalog: Annotated[str, typer.Argument(help="Folder or s3:// prefix of images, or a .parquet or .csv file.")],
     output: Annotated[str, typer.Argument(help="Folder or s3:// prefix to write to; give it again to resume.")],
-    weights: Annotated[
-        list[str] | None,
-        typer.Option(help="Bundle (folder, s3:// prefix or 'embedded'), or CATEGORY=BUNDLE, repeated."),
-    ] = None,
+    weights: WeightsOption = None,
     resolution: Annotated[int | None, typer.Option(help="Samples along each axis, 8 to 1024.")] = None,
     format: Annotated[str | None, typer.Option(help="Mesh format: glb, obj, ply or stl.")] = None,
     exact: Annotated[bool | None, typer.Option("--exact/--fast", help="Evaluate every sample.")] = None,
     category: Annotated[str | None, typer.Option(help="Category of all images.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many images.")] = None,
     max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    address: RayAddressOption = None,
     previous: Annotated[
         list[str] | None,
         typer.Option(help="Earlier output whose unchanged images are not converted again; repeatable."),
@@ -94,21 +99,6 @@ def demo(
     print_result(result, as_json)
     typer.echo(f"Look at {demo.sheet(output)}: each picture beside its mesh.", err=as_json)
     raise typer.Exit(0 if result.within_budget else 1)
-
-
-def bundles(given: list[str] | None) -> str | dict[str, str] | None:
-    """What `--weights` says: one bundle, or one for each category."""
-    if not given:
-        return None
-    if len(given) == 1 and "=" not in given[0]:
-        return given[0]
-    by_category = {}
-    for one in given:
-        category, equals, bundle = one.partition("=")
-        if not equals or not category or not bundle:
-            raise RequestError(f"--weights {one}: with several bundles write CATEGORY=BUNDLE for each.")
-        by_category[category] = bundle
-    return by_category
 
 
 def _run(catalog: str, output: str, config: Config) -> "Result":

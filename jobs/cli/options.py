@@ -4,6 +4,7 @@ Works on: what was typed. Knows nothing about what the commands do with it.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,15 +17,27 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Configuration file; ./ray_config.yaml if there is one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last, on standard output.")]
+RayAddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")
+]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option("--weights", help="Bundle (folder, s3:// prefix or 'embedded'), or CATEGORY=BUNDLE, repeated."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override any configuration key, e.g. actors.meshers=4."),
 ]
 
 
-def configuration(path: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Config:
+def configuration(
+    path: Path | None,
+    settings: list[str] | None,
+    options: dict[str, Any],
+    environment: Mapping[str, str] = os.environ,
+) -> Config:
     """Defaults, file, environment, then `--set`, then the options that were given."""
-    return load(path, os.environ, typed(settings, options))
+    return load(path, environment, typed(settings, options))
 
 
 def typed(settings: list[str] | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -41,3 +54,18 @@ def typed(settings: list[str] | None, options: dict[str, Any]) -> dict[str, Any]
         except yaml.YAMLError as error:
             raise RequestError(f"--set {key}: the value is not YAML.") from error
     return overrides | {key: value for key, value in options.items() if value is not None}
+
+
+def bundles(given: list[str] | None) -> str | dict[str, str] | None:
+    """What `--weights` says: one bundle, or one for each category."""
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    by_category = {}
+    for one in given:
+        category, equals, bundle = one.partition("=")
+        if not equals or not category or not bundle:
+            raise RequestError(f"--weights {one}: with several bundles write CATEGORY=BUNDLE for each.")
+        by_category[category] = bundle
+    return by_category

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cluster.errors import RequestError
-from jobs.cli.convert import bundles, perform, print_cost, print_result
-from jobs.cli.options import ConfigOption, JsonOption, SetOption, configuration, typed
+from jobs.cli.convert import perform, print_cost, print_result
+from jobs.cli.options import ConfigOption, JsonOption, RayAddressOption, SetOption, bundles, configuration, typed
 
 _MOST_LINES = 100  # more findings than this are counted, not printed
 
@@ -60,7 +60,7 @@ def retry_failed(
     code: Annotated[
         list[str] | None, typer.Option(help="Only images that failed with this code (docs/manifest.md); repeatable.")
     ] = None,
-    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    address: RayAddressOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -96,7 +96,7 @@ def remesh(
         typer.Option(help="Where the weights of OUTPUT lie now: a bundle, or CATEGORY=BUNDLE, repeated."),
     ] = None,
     max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")] = None,
+    address: RayAddressOption = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be done and what it would take; do nothing.")] = False,
     price: Annotated[
         float | None, typer.Option(min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
