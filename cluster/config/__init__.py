@@ -1,6 +1,6 @@
 """The configuration of a run: `ray_config.yaml` and the environment, read into frozen, checked sections."""
 
-from cluster.config.loading import DEFAULT_PATH, load, read
+from cluster.config.loading import DEFAULT_PATH, choices, load, read
 from cluster.config.sections import (
     ActorSettings,
     Config,
@@ -28,6 +28,7 @@ __all__ = [
     "SchedulerSettings",
     "StoreSettings",
     "SubmitSettings",
+    "choices",
     "load",
     "read",
 ]

@@ -104,6 +104,23 @@ _SECTIONS = {key[:end] for key in _KEYS for end, character in enumerate(key) if 
 _MAPPINGS = {section.removesuffix(f".{_ANY}") for section in _SECTIONS if section.endswith(f".{_ANY}")}
 
 
+def choices() -> dict[str, tuple[str, ...]]:
+    """Every key that can be set by itself, and the values that it may have where these are few, in YAML."""
+    return {key: tuple(_choices(schema)) for key, schema in _KEYS.items() if _ANY not in key and key not in _MAPPINGS}
+
+
+def _choices(schema: Mapping[str, Any]) -> Iterator[str]:
+    if "anyOf" in schema:
+        for option in schema["anyOf"]:
+            yield from _choices(option)
+    elif schema.get("type") == "boolean":
+        yield from ("true", "false")
+    elif schema.get("type") == "null":
+        yield "null"
+    else:
+        yield from schema.get("enum", ())
+
+
 def _slot(key: str) -> str:
     """How _KEYS spells a key: `schedules.*.cron` for `schedules.nightly.cron`."""
     section, *below = key.split(".")

@@ -17,7 +17,12 @@ def info(
     bundle: Annotated[str, typer.Argument(help="Folder, s3:// prefix or 'embedded'.")] = "embedded",
     config: ConfigOption = None,
 ) -> None:
-    """Print what a bundle is: its configuration, digest and sizes."""
+    """Print what a bundle is: its configuration, digest and sizes.
+
+    isofleet weights info
+
+    isofleet weights info s3://models/chairs
+    """
     from cluster.store import Stores
     from workers import weights
 
@@ -39,7 +44,10 @@ def import_(
     framing: Annotated[Literal["crop", "fit"], typer.Option(help="crop is the paper's.")] = "crop",
     category: Annotated[list[str] | None, typer.Option(help="What it was trained on; repeat.")] = None,
 ) -> None:
-    """Make a bundle from upstream weights. Only tensors are read: nothing in FILE is ever run."""
+    """Make a bundle from upstream weights. Only tensors are read: nothing in FILE is ever run.
+
+    isofleet weights import IM-SVR.pth bundles/mine --family imnet-improved --category chair
+    """
     from workers import weights
     from workers.images import Framing
 
@@ -57,7 +65,10 @@ def train(
         Path | None, typer.Option(help="Training configuration (YAML); the embedded bundle's if left out.")
     ] = None,
 ) -> None:
-    """Train a bundle on made-up objects. The embedded one took about two hours on two CPU cores."""
+    """Train a bundle on made-up objects. The embedded one took about two hours on two CPU cores.
+
+    isofleet train bundles/mine --plan jobs/training/embedded.yaml
+    """
     from jobs import train
 
     digest = train.train(bundle, plan, lambda line: typer.echo(line, err=True))

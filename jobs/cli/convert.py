@@ -15,7 +15,10 @@ from cluster.config import Config
 from cluster.errors import RequestError, RunError
 from jobs.cli.options import (
     ConfigOption,
+    DryRunOption,
+    FormatOption,
     JsonOption,
+    PriceOption,
     RayAddressOption,
     SetOption,
     WeightsOption,
@@ -38,7 +41,7 @@ def reconstruct(
     output: Annotated[str, typer.Argument(help="Folder or s3:// prefix to write to; give it again to resume.")],
     weights: WeightsOption = None,
     resolution: Annotated[int | None, typer.Option(help="Samples along each axis, 8 to 1024.")] = None,
-    format: Annotated[str | None, typer.Option(help="Mesh format: glb, obj, ply or stl.")] = None,
+    format: FormatOption = None,
     exact: Annotated[bool | None, typer.Option("--exact/--fast", help="Evaluate every sample.")] = None,
     category: Annotated[str | None, typer.Option(help="Category of all images.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many images.")] = None,
@@ -48,10 +51,8 @@ def reconstruct(
         list[str] | None,
         typer.Option(help="Earlier output whose unchanged images are not converted again; repeatable."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done and what it would take; do nothing.")] = False,
-    price: Annotated[
-        float | None, typer.Option(min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
-    ] = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -91,7 +92,10 @@ def demo(
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Run the real job on the embedded pictures with the embedded weights, on this machine."""
+    """Run the real job on the embedded pictures with the embedded weights, on this machine.
+
+    isofleet demo demo-output
+    """
     from jobs.demo import demo
 
     chosen = configuration(config, None, {"ray.address": "local"})

@@ -125,6 +125,8 @@ def status(
     asked of the cluster, and its progress read from its OUTPUT, if that can be reached from here.
 
     isofleet status s3://shop/meshes --json
+
+    isofleet status isofleet-0123456789abcdef
     """
     chosen = configuration(config, None, _reach(address, ca_bundle, verify))
     if "/" in job_or_output:
@@ -164,7 +166,10 @@ def logs(
     verify: VerifyOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Print what a job has written."""
+    """Print what a job has written.
+
+    isofleet logs isofleet-0123456789abcdef --follow
+    """
     from jobs.ray_jobs import RayJobs
 
     jobs = RayJobs(configuration(config, None, _reach(address, ca_bundle, verify)).submit)
@@ -180,7 +185,10 @@ def cancel(
     verify: VerifyOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Stop a job, and wait until it has stopped. What it committed stays; the same submit goes on from there."""
+    """Stop a job, and wait until it has stopped. What it committed stays; the same submit goes on from there.
+
+    isofleet cancel isofleet-0123456789abcdef
+    """
     from jobs.ray_jobs import RayJobs
 
     jobs = RayJobs(configuration(config, None, _reach(address, ca_bundle, verify)).submit)

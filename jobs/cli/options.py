@@ -12,11 +12,18 @@ import typer
 
 from cluster.config import Config, load
 from cluster.errors import RequestError
+from jobs.cli import completion
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Configuration file; ./ray_config.yaml if there is one.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object last, on standard output.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and what it would take; do nothing.")
+]
+PriceOption = Annotated[
+    float | None, typer.Option("--price", min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
+]
 RayAddressOption = Annotated[
     str | None, typer.Option("--address", help="Ray: local, auto, HOST:PORT or ray://HOST:PORT.")
 ]
@@ -24,9 +31,18 @@ WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weights", help="Bundle (folder, s3:// prefix or 'embedded'), or CATEGORY=BUNDLE, repeated."),
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", help="Mesh format: glb, obj, ply or stl.", autocompletion=completion.mesh_format),
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override any configuration key, e.g. actors.meshers=4."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override any configuration key, e.g. actors.meshers=4.",
+        autocompletion=completion.setting,
+    ),
 ]
 
 

@@ -10,8 +10,20 @@ from typing import Annotated
 import typer
 
 from cluster.errors import RequestError
+from jobs.cli import completion
 from jobs.cli.convert import perform, print_cost, print_result
-from jobs.cli.options import ConfigOption, JsonOption, RayAddressOption, SetOption, bundles, configuration, typed
+from jobs.cli.options import (
+    ConfigOption,
+    DryRunOption,
+    FormatOption,
+    JsonOption,
+    PriceOption,
+    RayAddressOption,
+    SetOption,
+    bundles,
+    configuration,
+    typed,
+)
 
 _MOST_LINES = 100  # more findings than this are counted, not printed
 
@@ -58,7 +70,11 @@ def verify(
 def retry_failed(
     output: Annotated[str, typer.Argument(help="Folder or s3:// prefix of a finished run.")],
     code: Annotated[
-        list[str] | None, typer.Option(help="Only images that failed with this code (docs/manifest.md); repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Only images that failed with this code (docs/manifest.md); repeatable.",
+            autocompletion=completion.error_code,
+        ),
     ] = None,
     address: RayAddressOption = None,
     as_json: JsonOption = False,
@@ -88,7 +104,7 @@ def remesh(
     output: Annotated[str, typer.Argument(help="Folder or s3:// prefix of a finished run.")],
     new_output: Annotated[str, typer.Argument(help="Folder or s3:// prefix to write to; give it again to resume.")],
     resolution: Annotated[int | None, typer.Option(help="Samples along each axis, 8 to 1024.")] = None,
-    format: Annotated[str | None, typer.Option(help="Mesh format: glb, obj, ply or stl.")] = None,
+    format: FormatOption = None,
     exact: Annotated[bool | None, typer.Option("--exact/--fast", help="Evaluate every sample.")] = None,
     limit: Annotated[int | None, typer.Option(help="Take only the first so many rows.")] = None,
     weights: Annotated[
@@ -97,10 +113,8 @@ def remesh(
     ] = None,
     max_failed_percent: Annotated[float | None, typer.Option(help="Error budget: exit 1 above it.")] = None,
     address: RayAddressOption = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be done and what it would take; do nothing.")] = False,
-    price: Annotated[
-        float | None, typer.Option(min=0, help="With --dry-run: price of one GPU (or CPU) for an hour.")
-    ] = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,

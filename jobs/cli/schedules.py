@@ -75,7 +75,10 @@ def list_(
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Show the schedules: each one's last tick, what came of it, and its next runs."""
+    """Show the schedules: each one's last tick, what came of it, and its next runs.
+
+    isofleet schedule list --next 5
+    """
     from cluster.store import StoreError
 
     scheduler, *_ = _scheduler(config, settings, address)
@@ -110,7 +113,10 @@ def run(
     config: ConfigOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Submit a schedule now, beside its own ticks but under the same overlap; print the job's id."""
+    """Submit a schedule now, beside its own ticks but under the same overlap; print the job's id.
+
+    isofleet schedule run nightly
+    """
     from cluster.store import StoreError
 
     scheduler, *_ = _scheduler(config, settings, address)
