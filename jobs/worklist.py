@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass, fields
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -160,7 +161,7 @@ _METADATA_KEY = b"isofleet.shard"
 
 
 def _shard_bytes(shard: Shard) -> bytes:
-    columns = zip(*map(astuple, shard.items), strict=True) if shard.items else [[] for _ in _SHARD_SCHEMA]
+    columns = [list(map(attrgetter(name), shard.items)) for name in _SHARD_SCHEMA.names]
     arrays = [pa.array(column, field.type) for column, field in zip(columns, _SHARD_SCHEMA, strict=True)]
     facts = {"end": astuple(shard.end), "final": shard.final, "version": shard.version}
     schema = _SHARD_SCHEMA.with_metadata({_METADATA_KEY: json.dumps(facts).encode()})

@@ -12,8 +12,10 @@ from operator import methodcaller
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore import exceptions as botocore_errors
 from botocore.config import Config as BotoConfig
+from botocore.utils import parse_timestamp
 from urllib3.exceptions import HTTPError
 
 from cluster.config import S3Settings
@@ -65,7 +67,11 @@ class S3Store(Observed):
 
     def _connect(self) -> Any:
         settings = self._settings
-        session = boto3.session.Session(profile_name=settings.profile, region_name=settings.region)
+        core = botocore.session.Session()
+        core.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_timestamp)
+        session = boto3.session.Session(
+            profile_name=settings.profile, region_name=settings.region, botocore_session=core
+        )
         return session.client(
             "s3",
             endpoint_url=settings.endpoint_url,
@@ -318,6 +324,15 @@ def _complete(client: Any, upload: dict[str, Any], parts: list[dict[str, Any]]) 
         # object's size says so.
         if error_code(error) != "NoSuchUpload":
             raise
+
+
+def _timestamp(value: Any) -> datetime:
+    """A date in an answer. botocore's own parser guesses at its form, which takes 40 % of the time of a listing."""
+    with suppress(TypeError, ValueError):
+        found = datetime.fromisoformat(value)
+        if found.tzinfo:
+            return found
+    return parse_timestamp(value)  # the dates of headers, or another server's
 
 
 def _info(bucket: str, key: str, answer: Mapping[str, Any]) -> ObjectInfo:
