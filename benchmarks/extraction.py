@@ -7,20 +7,15 @@ share of the cells that the surface crosses.
 """
 
 import time
-from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
-import torch
 
-from cluster.config import StoreSettings
-from cluster.store import Stores
-from workers import mesh, weights
+from benchmarks.embedded import bundle, latents
+from benchmarks.thin import inside
+from workers import mesh
 from workers.decoder import LatticeField
-from workers.encoder import IMAGE_SIZE, encode
-from workers.field import SparseField
 from workers.grid import Lattice
-from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
 
 RESOLUTIONS = (32, 64, 128, 256)
@@ -30,12 +25,11 @@ CHUNK = 1024  # what a CPU actor takes
 
 def run() -> list[dict[str, Any]]:
     """A row for each resolution, over all embedded pictures."""
-    bundle, latents = _embedded()
-    print(f"{len(latents)} pictures; decoder of width {bundle.config.decoder_width}, chunks of {CHUNK} points")
+    print(f"{len(latents())} pictures; decoder of width {bundle().config.decoder_width}, chunks of {CHUNK} points")
     print("resolution  points dense  coarse to fine  per needed  speed-up  sign errors  of surface  watertight")
     rows = []
     for resolution in RESOLUTIONS:
-        row = _measure(bundle, latents, resolution)
+        row = _measure(resolution)
         rows.append(row)
         dense = (
             f"{row['speed_up']:8.1f}  {row['sign_errors']:11d}  {row['sign_errors_of_surface']:9.4%}"
@@ -44,25 +38,17 @@ def run() -> list[dict[str, Any]]:
         )
         print(
             f"{resolution:10d}  {row['points_dense']:12d}  {row['points']:14d}  {row['points_per_needed']:10.2f}  "
-            f"{dense}  {row['watertight']:4d} of {len(latents)}"
+            f"{dense}  {row['watertight']:4d} of {len(latents())}"
         )
     print(f"volumes differ between resolutions by at most {_spread(rows):.1%} of the one at {RESOLUTIONS[-1]}³")
     return rows
 
 
-def _embedded() -> tuple[weights.Bundle, torch.Tensor]:
-    bundle = weights.load(weights.EMBEDDED, Stores(StoreSettings()))
-    with as_file(files("jobs.demo") / "images") as folder:
-        pictures = [decode(path.read_bytes(), max_pixels=10**8) for path in sorted(folder.rglob("*")) if path.is_file()]
-    inputs = [prepare(key_out(picture), bundle.config.framing, IMAGE_SIZE) for picture in pictures]
-    return bundle, encode(bundle.encoder, torch.from_numpy(np.stack(inputs)), batch=1)
-
-
-def _measure(bundle: weights.Bundle, latents: torch.Tensor, resolution: int) -> dict[str, Any]:
+def _measure(resolution: int) -> dict[str, Any]:
     lattice = Lattice(resolution)
-    field = LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, CHUNK)
+    field = LatticeField(bundle().decoder, latents(), lattice, bundle().config.threshold, CHUNK)
     started = time.perf_counter()
-    fast = extract(field, lattice, len(latents))
+    fast = extract(field, lattice, len(latents()))
     seconds = time.perf_counter() - started
     reports = [mesh.check(mesh.build(one)) for one in fast]
     needed = sum(one.points_needed for one in fast)
@@ -71,7 +57,7 @@ def _measure(bundle: weights.Bundle, latents: torch.Tensor, resolution: int) -> 
         "points": sum(one.points_evaluated for one in fast),
         "points_needed": needed,
         "points_per_needed": sum(one.points_evaluated for one in fast) / needed,
-        "points_dense": resolution**3 * len(latents),
+        "points_dense": resolution**3 * len(latents()),
         "watertight": sum(report.watertight for report in reports),
         "volumes": [report.volume for report in reports],
         "bounds": [report.bounds for report in reports],
@@ -79,24 +65,14 @@ def _measure(bundle: weights.Bundle, latents: torch.Tensor, resolution: int) -> 
     if resolution <= DENSE_UP_TO:
         started = time.perf_counter()
         dense = []
-        for latent in latents.split(1):
-            alone = LatticeField(bundle.decoder, latent, lattice, bundle.config.threshold, CHUNK)
+        for latent in latents().split(1):
+            alone = LatticeField(bundle().decoder, latent, lattice, bundle().config.threshold, CHUNK)
             dense += extract(alone, lattice, 1, exact=True)
         row["speed_up"] = (time.perf_counter() - started) / seconds
-        pairs = [(_inside(one), _inside(other)) for one, other in zip(fast, dense, strict=True)]
+        pairs = [(inside(one), inside(other)) for one, other in zip(fast, dense, strict=True)]
         row["sign_errors"] = int(sum((one != other).sum() for one, other in pairs))
         row["sign_errors_of_surface"] = row["sign_errors"] / sum(_crossed(other) for _, other in pairs)
     return row
-
-
-def _inside(field: SparseField) -> np.ndarray:
-    """bool[M, M, M]: every sample's side. Each row along z begins outside, and no change along it is left out."""
-    side = field.resolution + 2
-    signs = np.zeros(side**3, np.int8)
-    signs[field.indices] = np.where(field.values > 0, 1, -1)
-    rows = signs.reshape(side**2, side)
-    last_known = np.maximum.accumulate(np.where(rows != 0, np.arange(side), 0), axis=1)
-    return (np.take_along_axis(rows, last_known, axis=1) > 0).reshape(side, side, side)
 
 
 def _crossed(inside: np.ndarray) -> int:
