@@ -35,7 +35,8 @@ def test_the_demo_makes_a_checked_mesh_of_every_picture(tmp_path, monkeypatch, c
         main()
     said = capsys.readouterr()
     assert ended.value.code == 0, said.err
-    assert str(output / "preview.png") in said.err
+    assert str(output / "report" / "index.html") in said.err
+    assert (output / "report" / "index.html").is_file()
 
     rows = manifest.read(Stores(StoreSettings()), str(output)).to_pylist()
     assert len(rows) == len(PICTURES) >= 12

@@ -27,7 +27,11 @@ app = typer.Typer(
 _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "First steps": {"demo": convert.demo, "doctor": doctor.doctor},
     "Convert": {"reconstruct": convert.reconstruct, "remesh": outputs.remesh},
-    "Look at what was made, and mend it": {"verify": outputs.verify, "retry-failed": outputs.retry_failed},
+    "Look at what was made, and mend it": {
+        "report": outputs.report,
+        "verify": outputs.verify,
+        "retry-failed": outputs.retry_failed,
+    },
     "On a cluster": {
         "submit": operate.submit,
         "status": operate.status,

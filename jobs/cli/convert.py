@@ -4,6 +4,7 @@ Works on: their options and results. Knows nothing about how anything is done.
 """
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -84,6 +85,7 @@ def reconstruct(
         raise RequestError("--price is for an estimate; give --dry-run with it.")
     result = _run(catalog, output, chosen)
     print_result(result, as_json)
+    typer.echo(f"look at it:  isofleet report {shlex.quote(output)}", err=as_json)
     raise typer.Exit(0 if result.within_budget else 1)
 
 
@@ -99,9 +101,9 @@ def demo(
     from jobs.demo import demo
 
     chosen = configuration(config, None, {"ray.address": "local"})
-    result = demo.run(output, lambda catalog: _run(catalog, output, chosen))
+    result, page = demo.run(output, chosen, lambda catalog: _run(catalog, output, chosen))
     print_result(result, as_json)
-    typer.echo(f"Look at {demo.sheet(output)}: each picture beside its mesh.", err=as_json)
+    typer.echo(f"Look at {page} in a browser: each picture beside its mesh.", err=as_json)
     raise typer.Exit(0 if result.within_budget else 1)
 
 

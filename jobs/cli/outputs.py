@@ -1,4 +1,5 @@
-"""The commands that look at what a run has made, mend it or make more of it: `verify`, `retry-failed`, `remesh`.
+"""The commands that look at what a run has made, show it, mend it or make more of it: `verify`, `report`,
+`retry-failed`, `remesh`.
 
 Works on: their options and results. Knows nothing about how anything is done.
 """
@@ -24,6 +25,7 @@ from jobs.cli.options import (
     configuration,
     typed,
 )
+from jobs.cli.progress import counting
 
 _MOST_LINES = 100  # more findings than this are counted, not printed
 
@@ -65,6 +67,36 @@ def verify(
     if as_json:
         typer.echo(json.dumps({**asdict(found), "good": found.good}))
     raise typer.Exit(0 if found.good else 1)
+
+
+def report(
+    output: Annotated[str, typer.Argument(help="Folder or s3:// prefix of a run, finished or not.")],
+    limit: Annotated[
+        int, typer.Option(min=1, help="Show at most so many images: every category, failures first, evenly chosen.")
+    ] = 5000,
+    as_json: JsonOption = False,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+) -> None:
+    """Write a page with every picture beside views of its mesh: OUTPUT/report/index.html.
+
+    It opens from a folder, without a server or a network. The same command again adds what is new.
+
+    isofleet report meshes/
+
+    isofleet report s3://shop/meshes --limit 1000
+    """
+    from jobs.report.report import report as write
+
+    chosen = configuration(config, settings, {})
+    with counting("items") as show:
+        written = write(output, chosen, limit=limit, on_progress=show)
+    missing = "".join(f"; {count} {reason}" for reason, count in sorted(written.missing.items()))
+    kept = f", {written.sheets_kept} of {written.sheets} sheets from before" if written.sheets_kept else ""
+    typer.echo(f"{written.items} of {written.images} images shown{kept}{missing}", err=as_json)
+    typer.echo(f"report: {written.index}", err=as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(written)))
 
 
 def retry_failed(

@@ -1,6 +1,6 @@
-"""How far a run is, for whoever waits at a terminal or reads a log.
+"""How far a command is, for whoever waits at a terminal or reads a log.
 
-Works on: a run's `Progress`. Knows nothing about how it comes about.
+Works on: a run's `Progress`, or a count. Knows nothing about how it comes about.
 """
 
 import time
@@ -50,3 +50,13 @@ def progress() -> Iterator[Callable[["Progress"], None]]:
     with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task("", total=None, failed=0)
         yield lambda now: bar.update(task, completed=now.done, total=now.images, failed=now.failed)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, told how many of how many are done; nothing elsewhere."""
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
