@@ -62,7 +62,7 @@ def options(small: dict[str, Any]) -> list[str]:
 def test_a_run_says_what_it_made(catalog: Path, undisturbed: Run, options: list[str]) -> None:
     end = isofleet("reconstruct", catalog, undisturbed.output, *options)
     assert (end.status, end.stderr) == (0, "")
-    first, *errors, where = end.stdout.splitlines()
+    first, *errors, where, look = end.stdout.splitlines()
     assert re.fullmatch(
         r"35 meshes and 5 failures from 40 images in \d+\.\d s \(\d+\.\d images/s\), "
         "10 shards, 10 of them from an earlier start",
@@ -70,9 +70,10 @@ def test_a_run_says_what_it_made(catalog: Path, undisturbed: Run, options: list[
     )
     assert [error.split() for error in errors] == [["1", code] for code in sorted(BROKEN.values())]
     assert where == f"manifest: {undisturbed.output}/manifest/"
+    assert look == f"to look at it: isofleet report {undisturbed.output}"
 
     as_json = isofleet("reconstruct", catalog, undisturbed.output, *options, "--json")
-    assert (as_json.status, as_json.stderr.splitlines()[-1]) == (0, where)
+    assert (as_json.status, as_json.stderr.splitlines()[-2:]) == (0, [where, look])
     said, was = json.loads(as_json.stdout), asdict(undisturbed.result)
     assert said.pop("seconds") < was.pop("seconds")
     assert said == was | {"shards_resumed": 10}

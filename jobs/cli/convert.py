@@ -85,7 +85,7 @@ def reconstruct(
         raise RequestError("--price is for an estimate; give --dry-run with it.")
     result = _run(catalog, output, chosen)
     print_result(result, as_json)
-    typer.echo(f"look at it:  isofleet report {shlex.quote(output)}", err=as_json)
+    typer.echo(f"to look at it: isofleet report {shlex.quote(output)}", err=as_json)
     raise typer.Exit(0 if result.within_budget else 1)
 
 
