@@ -151,6 +151,7 @@ class DriverMetrics(Metrics):
             "isofleet_run_info",
             "Always 1: what the run is.",
             run_id="the run's id, as in the manifest",
+            output="where it writes to",
             code_version="version of isofleet",
             resolution="samples along an axis of the lattice",
             format="`glb`, `obj`, `ply` or `stl`",
@@ -188,10 +189,16 @@ class DriverMetrics(Metrics):
             self._bytes.labels(direction)
 
     def begun(
-        self, run_id: str, code_version: str, resolution: int, format: str, max_failed_percent: float | None
+        self,
+        run_id: str,
+        output: str,
+        code_version: str,
+        resolution: int,
+        format: str,
+        max_failed_percent: float | None,
     ) -> None:
         """The run is known, and this driver has taken it up, now."""
-        self._info.labels(run_id, code_version, str(resolution), format).set(1)
+        self._info.labels(run_id, output, code_version, str(resolution), format).set(1)
         self._started.set_to_current_time()
         self._budget.set(1.0 if max_failed_percent is None else max_failed_percent / 100)
 

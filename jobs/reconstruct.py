@@ -116,6 +116,7 @@ def convert(job: Job, planned: Iterator[Shard], previous: Previous, carry: Carry
     output, config, record, stores, metrics = job.output, job.config, job.record, job.stores, job.metrics
     metrics.begun(
         record.run_id,
+        canonical(output),
         run.code_version(),
         record.request.resolution,
         record.request.format,

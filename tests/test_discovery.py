@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster
 from cluster.config import StoreSettings
 from cluster.store import Stores
 from jobs import manifest
+from jobs.top import Watch
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 NODES = ("head", "left", "right")
@@ -134,6 +135,15 @@ def test_prometheus_sees_a_run_with_restarts(
                 return 0 < in_flight == sum(server.by("queue", "isofleet_queue_depth").values())
 
             wait_until(queued, "the queues to stand still")
+            frame = Watch(f"127.0.0.1:{port + 1}").look()
+            assert frame
+            assert (frame.run_id, frame.output, frame.actors) == (
+                run_id,
+                str(output),
+                {"reconstructor": 1, "mesher": 1},
+            )
+            assert {node.name for node in frame.nodes if node.answers} == set(NODES)
+            assert sum(node.actors["Mesher"].count for node in frame.nodes) == 1
             (info,) = server.query("isofleet_run_info")
             assert {("run_id", run_id), ("run", run_id), ("resolution", "16"), ("format", "glb")} <= info
             reconstructor.send_signal(signal.SIGKILL)

@@ -56,7 +56,7 @@ def test_a_run_as_prometheus_sees_it(tmp_path: Path) -> None:
         labelled += [("isofleet_actor_restarts_total", reason) for reason in get_args(pool.Reason)]
         labelled += [("isofleet_store_requests_total", "put", kind.outcome) for kind in StoreError.__subclasses__()]
         assert all(before[name] == 0 for name in (*unlabelled, *labelled))
-        driver.begun("a-run", "1.2+3", 64, "glb", 12.5)
+        driver.begun("a-run", "/meshes", "1.2+3", 64, "glb", 12.5)
         driver.planned(4)
         driver.planned(3)
         driver.committed_before(1, {"ok": 3, "failed": 1})
@@ -75,8 +75,8 @@ def test_a_run_as_prometheus_sees_it(tmp_path: Path) -> None:
         driver.store_requests([Request("get", "ok", 7, 700, 0, 2)])
         driver.succeeded()
         after = scrape(address.url)
-    assert after.keys() - before.keys() == {("isofleet_run_info", "1.2+3", "glb", "64", "a-run")}
-    assert after["isofleet_run_info", "1.2+3", "glb", "64", "a-run"] == 1  # code version, format, resolution, run
+    assert after.keys() - before.keys() == {("isofleet_run_info", "1.2+3", "glb", "/meshes", "64", "a-run")}
+    assert after["isofleet_run_info", "1.2+3", "glb", "/meshes", "64", "a-run"] == 1  # by the names of the labels
     assert after["isofleet_error_budget_ratio",] == 0.125
     assert (after["isofleet_images_planned",], after["isofleet_shards_planned",]) == (7, 2)
     assert after["isofleet_images_in_flight",] == 3

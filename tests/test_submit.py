@@ -54,6 +54,10 @@ def test_a_submitted_job_runs_this_code_on_the_cluster_once(
     (version,) = {row["code_version"] for row in rows}
     assert version != run.code_version()
 
+    watching = isofleet(head, checkout, "top", submission_id)
+    assert (watching.returncode, watching.stdout) == (2, "")
+    assert f"the driver of {submission_id} has not printed where its metrics are" in watching.stderr
+
     job = known(head)[submission_id]
     assert job["metadata"] == {
         "team": "shapes",

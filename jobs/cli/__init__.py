@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, doctor, monitoring, operate, outputs, schedules
+from jobs.cli import bundles, convert, doctor, monitoring, operate, outputs, schedules, top
 from jobs.cli.help import PROGRAM, WIDTH, Command, Group, UsageError, usage
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "status": operate.status,
         "logs": operate.logs,
         "cancel": operate.cancel,
+        "top": top.top,
     },
     "Unattended": {"monitoring": monitoring.monitoring},
     "Weights": {"train": bundles.train},

@@ -76,7 +76,7 @@ def submit(
     from jobs.submit import submit as start
 
     options_given = {
-        **_reach(address, ca_bundle, verify),
+        **reach(address, ca_bundle, verify),
         "submit.entrypoint_cpus": entrypoint_cpus,
         "submit.entrypoint_gpus": entrypoint_gpus,
         "submit.entrypoint_memory_bytes": entrypoint_memory,
@@ -128,7 +128,7 @@ def status(
 
     isofleet status isofleet-0123456789abcdef
     """
-    chosen = configuration(config, None, _reach(address, ca_bundle, verify))
+    chosen = configuration(config, None, reach(address, ca_bundle, verify))
     if "/" in job_or_output:
         run = _status_of(job_or_output, chosen)
         typer.echo(json.dumps(asdict(run)) if as_json else "\n".join(_progress_lines(run)))
@@ -172,7 +172,7 @@ def logs(
     """
     from jobs.ray_jobs import RayJobs
 
-    jobs = RayJobs(configuration(config, None, _reach(address, ca_bundle, verify)).submit)
+    jobs = RayJobs(configuration(config, None, reach(address, ca_bundle, verify)).submit)
     if follow:
         raise typer.Exit(_follow(jobs, job))
     typer.echo(jobs.log(job), nl=False)
@@ -191,11 +191,12 @@ def cancel(
     """
     from jobs.ray_jobs import RayJobs
 
-    jobs = RayJobs(configuration(config, None, _reach(address, ca_bundle, verify)).submit)
+    jobs = RayJobs(configuration(config, None, reach(address, ca_bundle, verify)).submit)
     typer.echo(f"job {job}: {jobs.cancel(job)}")
 
 
-def _reach(address: str | None, ca_bundle: str | None, verify: bool | None) -> dict[str, Any]:
+def reach(address: str | None, ca_bundle: str | None, verify: bool | None) -> dict[str, Any]:
+    """What the options that reach the Jobs API add to the configuration."""
     return {"submit.address": address, "submit.ca_bundle": ca_bundle, "submit.verify_tls": verify}
 
 
