@@ -122,7 +122,7 @@ def test_series_are_named_as_prometheus_wants(kind: type[Metrics]) -> None:
         assert exposed[series.name.removesuffix("_total")].type == series.kind
         assert series.labels.keys() <= {
             "outcome", "queue", "stage", "pool", "reason", "operation", "direction", "schedule",
-            "run_id", "code_version", "resolution", "format",
+            "run_id", "output", "code_version", "resolution", "format",
         }  # fmt: skip
 
 

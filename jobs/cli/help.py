@@ -127,8 +127,9 @@ def examples(command: Any, path: str = PROGRAM) -> Iterator[tuple[str, list[str]
 def usage(error: Any) -> str:
     """What is wrong with a command line, in a sentence."""
     path = error.ctx.command_path if error.ctx else PROGRAM
-    message = error.format_message().rstrip(".").replace(". Did you mean", "; did you mean")
+    message = error.format_message().rstrip(".")
+    message = re.sub(r"\. Did you mean ('[^']+')[^?]*\?", r"; did you mean \1?", message)  # the nearest of several
     if near := getattr(error, "possibilities", None):
-        message = f"{message.partition(' (')[0]}; did you mean {' or '.join(sorted(near))}?"
+        message = f"{message.partition(' (')[0]}; did you mean {near[0]}?"
     message = f"{message[0].lower()}{' '.join(message[1:].split())}"
     return message if message.endswith("?") else f"{message}; see {path} --help."
