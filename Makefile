@@ -29,6 +29,5 @@ bench: $(STAMP)
 
 # What is generated, and what the notebooks' cells say.
 docs: $(STAMP)
-	$(VENV)/bin/python -m jobs.manifest
-	$(VENV)/bin/python -m cluster.manual
+	$(VENV)/bin/python -m jobs.manual
 	$(VENV)/bin/python -m tests.notebooks

@@ -1,17 +1,15 @@
-"""The text of docs/metrics.md: every series with type, labels, meaning and role, and how to query them.
+"""The text of docs/reference/metrics.md: every series with type, labels, meaning and role, and how to query them.
 
 Works on: the series that the processes' registries declare. Knows nothing about their values.
-`python -m cluster.manual` writes it.
+`python -m jobs.manual` writes it.
 """
-
-from pathlib import Path
 
 from cluster.exporter import NodeMetrics
 from cluster.metrics import STAGE_BUCKETS, DriverMetrics, Metrics, SchedulerMetrics
 
 _TEXT = """# Metrics
 
-<!-- Written by `python -m cluster.manual`: edit cluster/metrics.py, exporter.py or manual.py instead. -->
+<!-- Written by `make docs`: edit cluster/metrics.py, exporter.py or manual.py instead. -->
 
 Three kinds of process tell Prometheus something. No series has a label that grows with the catalog; which `run`,
 `node` and `role` it comes from is a label of the target, given by service discovery.
@@ -44,6 +42,7 @@ metrics:
   pushgateway: http://pushgateway:9091
 ```
 
+<!-- not run: it is Prometheus's file; tests/test_discovery.py has a Prometheus read such a one -->
 ```yaml
 # prometheus.yml
 scrape_configs:
@@ -78,7 +77,7 @@ A run may have several drivers: one that was killed and the one that resumed it,
 may stand in the Pushgateway too. Each of them counts every row of the manifest, so their totals are not to be added.
 What they say together is the largest:
 
-```
+```promql
 max by (run, outcome) (isofleet_images_total)                                   # while Prometheus still scrapes them
 max by (run, outcome) (max_over_time(isofleet_images_total[1d]))                # the drivers of the last day
 ```
@@ -97,7 +96,7 @@ the utilisation of one that is split (MIG), are absent too. CPU and memory are t
 
 
 def markdown() -> str:
-    """The text of docs/metrics.md."""
+    """The text of docs/reference/metrics.md."""
     return _TEXT.format(
         driver=_table(DriverMetrics()),
         node=_table(NodeMetrics(actors=())),
@@ -112,7 +111,3 @@ def _table(metrics: Metrics) -> str:
         labels = "<br>".join(f"`{label}`: {values}" for label, values in series.labels.items())
         lines.append(f"| `{series.name}` | {series.kind} | {labels} | {series.meaning} |")
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    Path(__file__).parent.parent.joinpath("docs", "metrics.md").write_text(markdown(), encoding="utf-8")

@@ -4,7 +4,7 @@ Works on: counts, seconds and bytes. Knows nothing about how they came about, no
 Actors return what they counted, and the driver counts what is committed, so that its numbers equal the manifest's.
 Names follow Prometheus: base units, `_total` for counters, and no label whose values grow with the catalog. Which
 run, node and role a series comes from is said by service discovery (`cluster.discovery`), not by the series.
-`docs/metrics.md` (`python -m cluster.manual`) comes from the declarations here and in `cluster.exporter`.
+`docs/reference/metrics.md` (`make docs`) comes from the declarations here and in `cluster.exporter`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,7 +49,7 @@ class Requests(Protocol):
 
 @dataclass(frozen=True)
 class Series:
-    """A metric as docs/metrics.md lists it; `labels` has what each label's values are."""
+    """A metric as docs/reference/metrics.md lists it; `labels` has what each label's values are."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]

@@ -1,8 +1,8 @@
 """The manifest: one row per image, one Parquet file per shard, whose conditional PUT is the shard's commit.
 
 Works on: rows and `OUTPUT/manifest/`. Knows nothing about how a mesh came to be or why an image failed.
-`Row` is the one declaration of the columns: the schema and `docs/manifest.md` (`python -m jobs.manifest`)
-come from it.
+`Row` is the one declaration of the columns: the schema and `docs/reference/manifest.md` (`make docs`) come
+from it.
 """
 
 import json
@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -246,53 +245,6 @@ def summary(stores: Stores, output: str, shards: Collection[int] | None = None) 
     return Summary(shards=count, **asdict(total))
 
 
-_MANUAL = """# The manifest
-
-<!-- Written by `python -m jobs.manifest`: edit jobs/manifest.py or workers/failure.py instead. -->
-
-`OUTPUT/manifest/` is a folder of Parquet files, one per shard of the catalog. Every image of the catalog has
-exactly one row, whatever happened to it. pandas, Polars and DuckDB read the folder as it is:
-
-```sql
-SELECT error_code, count(*) FROM 'OUTPUT/manifest/*.parquet' WHERE status = 'failed' GROUP BY ALL;
-```
-
-A shard's file appears at once and whole. From then on the shard is done: resuming the run skips it. What its rows
-add up to stands in the file's key-value metadata as `isofleet.part`, so that progress can be read without them:
-JSON with `images`, `ok`, `failed`, `carried`, `errors` (by code), `mesh_bytes` and `points_evaluated`.
-The meanings below are also in each file's field metadata (`description`, `unit`).
-
-## Columns
-
-| column | type | unit | null | meaning |
-|---|---|---|---|---|
-{columns}
-
-A row with `carried_from` was not made by this run: an earlier output has it, and its image has not changed since.
-`run_id` and `shard` are this run's; all other columns are those of the run that made the mesh, attempts, versions and
-times included, and `mesh_uri` is where that run put it. Rows are carried over any number of runs; `carried_from` and
-`mesh_uri` stay. [incremental.md](incremental.md) says when a row is carried, and what `OUTPUT/vanished/` is.
-
-## Error codes
-
-| code | meaning |
-|---|---|
-{codes}
-"""
-
-
-def markdown() -> str:
-    """The text of docs/manifest.md."""
-    columns = []
-    for column in SCHEMA:
-        kind = re.sub("element: | not null", "", str(column.type))
-        notes = {key.decode(): value.decode() for key, value in column.metadata.items()}
-        cells = f"`{column.name}`", kind, notes.get("unit", ""), "" if column.nullable else "never"
-        columns.append(f"| {' | '.join(cells)} | {notes['description']} |")
-    codes = [f"| `{code.value}` | {code.meaning} |" for code in ErrorCode]
-    return _MANUAL.format(columns="\n".join(columns), codes="\n".join(codes))
-
-
 def _record(row: Row) -> dict[str, Any]:
     if row.error_message is not None:
         printable = "".join(letter if letter.isprintable() else " " for letter in row.error_message)
@@ -322,7 +274,3 @@ def _folder(output: str) -> str:
 def part_uri(output: str, shard_index: int) -> str:
     """Where the rows of a shard lie, once it is committed."""
     return join(_folder(output), f"shard-{shard_index:05d}.parquet")
-
-
-if __name__ == "__main__":
-    Path(__file__).parent.parent.joinpath("docs", "manifest.md").write_text(markdown(), encoding="utf-8")

@@ -95,7 +95,7 @@ def newest(stores: Stores, output: str) -> str:
 def _chosen(codes: Collection[str]) -> tuple[str, ...]:
     for code in codes:
         if code not in set(ErrorCode):
-            raise RequestError(f"--code {code}: there is no such error code; docs/manifest.md lists them.")
+            raise RequestError(f"--code {code}: there is no such error code; docs/reference/errors.md lists them.")
         if code in SETTLED:
             raise RequestError(
                 f"--code {code}: trying again cannot change it; correct the catalog or the weights, and run with "

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,18 @@ class Head:
 
 @pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
-    """A head started as an operator does: `ray start`, from the shell of this virtual environment."""
+    """A head that test files share."""
+    with started({}) as head:
+        yield head
+
+
+@contextmanager
+def started(variables: Mapping[str, str]) -> Iterator[Head]:
+    """A head started as an operator does: `ray start`, from the shell of this virtual environment. Its jobs see
+    `variables` too."""
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("RAY_", "PYTHON"))}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), **variables}
     port, dashboard, *others = free_ports(5)
     options = {
         "port": port,

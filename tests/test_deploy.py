@@ -23,14 +23,13 @@ import kubernetes_validate
 import pytest
 import typer
 import yaml
+from command_lines import parse, shell_calls, variables
 from dockerfile_parse import DockerfileParser
 from packaging.requirements import Requirement
 from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import cli as ray_cli
 
 from cluster import config
 from jobs import sizing
-from jobs.cli import app
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DEPLOY = CHECKOUT / "cluster" / "deploy"
@@ -211,11 +210,6 @@ def test_units_give_up_what_they_do_not_need():
 # Command lines.
 
 
-def variables(text: str) -> str:
-    """Shell text with what a shell would put in: any value will do."""
-    return re.sub(r"\$\([^)]*\)|\$\{?\w+\}?", "value", text)
-
-
 def command_lines() -> Iterator[tuple[str, list[str]]]:
     """Every call of isofleet, python and ray in the files, with where it stands."""
     for name, document in DOCUMENTS.items():
@@ -237,45 +231,6 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
             if key.endswith("_commands"):
                 for command in commands:
                     yield from shell_calls(path.name, command)
-    for page in ("README.md", "docs/deploy.md"):
-        for block in re.findall(r"^```(?:sh)?\n(.*?)^```", (CHECKOUT / page).read_text(), re.MULTILINE | re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                if re.search("isofleet|ray|jobs", line):
-                    yield from shell_calls(page, line)
-
-
-def shell_calls(where: str, text: str) -> Iterator[tuple[str, list[str]]]:
-    lexer = shlex.shlex(variables(text), posix=True, punctuation_chars="();&|")
-    lexer.whitespace_split = True
-    calls: list[list[str]] = [[]]
-    for word in lexer:
-        calls[-1].append(word)
-        if set(word) <= set("();&|"):
-            calls[-1].pop()
-            calls.append([])
-    for words in calls:
-        while words and (re.fullmatch(r"\w+=.*", words[0]) or words[0] == "timeout"):
-            words = words[2 if words[0] == "timeout" else 1 :]
-        if words[:3] == ["python", "-m", "jobs.reconstruct"] or Path((words or ["-"])[0]).name in ("isofleet", "ray"):
-            yield where, words
-
-
-def parse(words: list[str]) -> str:
-    """Give a command line to the program's own parser, up to the command's function. Returns the command."""
-    program, *rest = words
-    if program == "python":
-        assert rest[:2] == ["-m", "jobs.reconstruct"]
-        program, rest = "isofleet", ["reconstruct", *rest[2:]]
-    command: Any = ray_cli if Path(program).name == "ray" else typer.main.get_command(app)
-    if "--" in rest and Path(program).name == "ray":  # a job's own command line
-        parse(rest[rest.index("--") + 1 :])
-    name = Path(program).name
-    while True:
-        context = command.make_context(name, rest)
-        left = [*context._protected_args, *context.args]
-        if not hasattr(command, "resolve_command") or (not left and command.invoke_without_command):
-            return name
-        name, command, rest = command.resolve_command(context, left)
 
 
 COMMAND_LINES = list(command_lines())

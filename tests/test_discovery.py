@@ -67,7 +67,7 @@ def driver(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def scraping(discovery: list[str], gateway: str) -> dict[str, Any]:
-    """As docs/metrics.md has it, but oftener."""
+    """As docs/reference/metrics.md has it, but oftener."""
     return {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms"},
         "scrape_configs": [

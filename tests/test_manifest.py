@@ -126,12 +126,6 @@ def test_columns_are_the_documented_ones() -> None:
     assert SCHEMA.field("fetch_ms").metadata[b"unit"] == b"ms"
 
 
-def test_the_manual_is_current() -> None:
-    manual = Path(__file__).parent.parent / "docs" / "manifest.md"
-    assert manual.read_text(encoding="utf-8") == manifest.markdown(), "run `python -m jobs.manifest`"
-    assert all(f"| `{code.value}` | {code.meaning} |" in manifest.markdown() for code in ErrorCode)
-
-
 def test_rows_come_back_in_the_shards_order(tmp_path: Path) -> None:
     output, shard = str(tmp_path), shard_of("b", "a", "c")
     rows = [good("a"), bad("c"), good("b")]

@@ -14,7 +14,7 @@ import pytest
 from ports import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster import discovery, endpoint, manual, metrics, pool
+from cluster import discovery, endpoint, metrics, pool
 from cluster.config import Config, MetricsSettings, StoreSettings
 from cluster.discovery import Target
 from cluster.endpoint import Address
@@ -124,11 +124,6 @@ def test_series_are_named_as_prometheus_wants(kind: type[Metrics]) -> None:
             "outcome", "queue", "stage", "pool", "reason", "operation", "direction", "schedule",
             "run_id", "output", "code_version", "resolution", "format",
         }  # fmt: skip
-
-
-def test_the_manual_is_up_to_date() -> None:
-    written = Path(manual.__file__).parents[1] / "docs" / "metrics.md"
-    assert written.read_text(encoding="utf-8") == manual.markdown(), "run python -m cluster.manual"
 
 
 def test_two_runs_in_one_process_do_not_mix() -> None:

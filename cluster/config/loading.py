@@ -71,9 +71,9 @@ def load(path: Path | None, env: Mapping[str, str], overrides: Mapping[str, Any]
             if details["type"] == "value_error":
                 expected = str(details["ctx"]["error"])
             elif details["type"] == "missing":
-                expected = f"is missing: it must be {_expected(_KEYS[_slot(key)])}"
+                expected = f"is missing: it must be {in_words(_KEYS[_slot(key)])}"
             else:
-                expected = f"must be {_expected(_KEYS[_slot(key)])}, not {_shown(values.get(key))}"
+                expected = f"must be {in_words(_KEYS[_slot(key)])}, not {_shown(values.get(key))}"
             # What is missing, or wrong as a whole, has no source of its own: its neighbours' is said.
             section = key.rpartition(".")[0] or key
             near = (source for known, source in sources.items() if known.startswith(f"{section}."))
@@ -127,10 +127,10 @@ def _slot(key: str) -> str:
     return ".".join([section, _ANY, *below[1:]]) if section in _MAPPINGS and below else key
 
 
-def _expected(schema: Mapping[str, Any]) -> str:
+def in_words(schema: Mapping[str, Any]) -> str:
     """A JSON schema in words: `a whole number between 8 and 1024`."""
     if "anyOf" in schema:
-        return " or ".join(_expected(option) for option in schema["anyOf"])
+        return " or ".join(in_words(option) for option in schema["anyOf"])
     if "enum" in schema:
         return "one of " + ", ".join(schema["enum"])
     values = schema.get("additionalProperties")

@@ -104,7 +104,7 @@ def retry_failed(
     code: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only images that failed with this code (docs/manifest.md); repeatable.",
+            help="Only images that failed with this code (docs/reference/errors.md); repeatable.",
             autocompletion=completion.error_code,
         ),
     ] = None,
