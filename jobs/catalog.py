@@ -88,6 +88,10 @@ class Catalog(ABC):
         if count == 0:
             raise RequestError(self._nothing())
 
+    def count(self) -> int:
+        """How many items there are: the whole list is read for it. Raises what `items` does."""
+        return max(position.count for position, _ in self.items())
+
     @abstractmethod
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         """Keys and items strictly after a position."""

@@ -25,6 +25,7 @@ from jobs.catalog import Item
 from jobs.estimate import Measured, Meter
 from jobs.ledger import Ledger
 from jobs.manifest import Row
+from jobs.progress import Progress
 from jobs.sizing import actor_needs, check_explicit
 from jobs.stop import Stop
 from jobs.worklist import Shard
@@ -42,16 +43,6 @@ ACTORS = (Reconstructor.__name__, Mesher.__name__)
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
 _MOST_ROWS = 16_384  # in open shards, some 10 kB each: few images to convert among many carried keep many open
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a progress bar shows. `images` is None while the catalog is still being listed."""
-
-    done: int
-    failed: int
-    images: int | None
-    in_flight: int
 
 
 @dataclass

@@ -7,7 +7,7 @@ does what: `jobs.driver` does the work.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.config import Config
 from cluster.discovery import Targets
@@ -19,9 +19,10 @@ from cluster.session import session
 from cluster.store import StoreError, Stores, canonical
 from jobs import budget, manifest, run, vanished
 from jobs.catalog import Catalog, open_catalog
-from jobs.driver import ACTORS, Carry, Driver, Progress
+from jobs.driver import ACTORS, Carry, Driver
 from jobs.estimate import Measured
 from jobs.previous import Previous
+from jobs.progress import Progress
 from jobs.stop import Stop
 from jobs.worklist import Shard, plan
 from workers.failure import ErrorCode
@@ -133,7 +134,10 @@ def convert(job: Job, planned: Iterator[Shard], previous: Previous, carry: Carry
         if gone is None:
             previous.fill()
         shards = _open_shards(planned, committed, previous if gone is None else None, metrics)
-        driver = Driver(config, output, record, stores, metrics, carry, job.on_progress)
+        driver = Driver(
+            config, output, record, stores, metrics, carry,
+            lambda progress: job.on_progress(replace(progress, before=before.images)),
+        )  # fmt: skip
         measured = None
         with job.stop.watched():
             converting = driver.settle(shards, job.stop)

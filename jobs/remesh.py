@@ -18,10 +18,10 @@ from cluster.metrics import DriverMetrics
 from cluster.store import StoreError, Stores, canonical
 from jobs import manifest, retry, run
 from jobs.catalog import Catalog, Item, Position
-from jobs.driver import Progress
 from jobs.estimate import Estimate, with_rates
 from jobs.manifest import Row
 from jobs.previous import Previous
+from jobs.progress import Progress
 from jobs.reconstruct import Job, Result, convert
 from jobs.stop import Stop
 from jobs.worklist import Shard, plan, planned

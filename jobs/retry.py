@@ -22,9 +22,9 @@ from cluster.metrics import DriverMetrics
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import manifest, run
 from jobs.catalog import Catalog, Item, Position
-from jobs.driver import Progress
 from jobs.manifest import Row
 from jobs.previous import Previous
+from jobs.progress import Progress
 from jobs.reconstruct import Job, Result, convert
 from jobs.stop import Stop
 from jobs.worklist import Shard, frozen, plan

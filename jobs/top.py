@@ -10,7 +10,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ from http.client import HTTPException, IncompleteRead
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.errors import RequestError
+from jobs.progress import Pace
 
 _AT_ONCE = 16  # nodes asked at the same time
 _ANSWERS = ("ok", "not_found", "already_exists")  # the last two are how a run asks what is there
 _SECONDS = 5.0  # an exporter measures for some milliseconds; one that takes longer is as good as gone
-_WINDOW_SECONDS = 60.0  # the rate is that of the last minute: work comes in batches
 _ADDRESS = re.compile(r"(?:http://)?(\[[0-9a-fA-F:]+\]|[^/:\s]+):(\d+)(?:/\S*)?")
 # As the driver prints it when it begins, into its job's log for instance.
 _PRINTED = re.compile(r"^metrics: (http://\S+)/metrics$", re.MULTILINE)
@@ -125,7 +125,7 @@ class Watch:
         if not found:
             raise RequestError(f"{address!r} is not the HOST:PORT or http://HOST:PORT/metrics that a driver prints.")
         self.base = f"http://{found[1]}:{found[2]}"
-        self._made: deque[tuple[float, int]] = deque()  # when, and how many images had left their last stage
+        self._pace: Pace | None = None
 
     def look(self) -> Frame | None:
         """The run now; None while the driver has not taken it up. Raises Gone when nobody answers there, RequestError
@@ -196,11 +196,11 @@ class Watch:
 
     def _rate(self, now: float, started: float, made: int) -> float | None:
         """Meshes a second over the last minute; at the first look, since the driver began."""
-        self._made.append((now, made))
-        while len(self._made) > 2 and self._made[1][0] <= now - _WINDOW_SECONDS:
-            self._made.popleft()
-        then, before = self._made[0] if len(self._made) > 1 else (started, 0)
-        return (made - before) / (now - then) if made > before and now > then else None
+        if self._pace is None:
+            self._pace = Pace()
+            self._pace.see(now, made)
+            return made / (now - started) if made and now > started else None
+        return self._pace.see(now, made)
 
 
 def printed_address(log: str) -> str | None:

@@ -29,7 +29,7 @@ from test_monitoring import ALERTS, DASHBOARDS, RECORDS
 from cluster import discovery, endpoint, monitoring
 from cluster.config import Config, load
 from cluster.metrics import DriverMetrics, SchedulerMetrics
-from jobs.driver import Progress
+from jobs.progress import Progress
 from jobs.reconstruct import Result, reconstruct
 
 SCHEDULE = "nightly"

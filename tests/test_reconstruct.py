@@ -32,7 +32,7 @@ from cluster.errors import RequestError
 from cluster.metrics import DriverMetrics
 from cluster.store import Stores
 from jobs import cli, manifest
-from jobs.driver import Progress
+from jobs.progress import Progress
 from jobs.reconstruct import Result, reconstruct
 from workers import ItemError, load_model, weights
 from workers.decoder import LatticeField

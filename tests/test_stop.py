@@ -17,7 +17,7 @@ from cluster.config import StoreSettings, load
 from cluster.errors import RunError
 from cluster.store import Stores
 from jobs import cli, manifest
-from jobs.driver import Progress
+from jobs.progress import Progress
 from jobs.reconstruct import reconstruct
 from jobs.stop import Stop
 

@@ -6,7 +6,7 @@ Works on: their options and results. Knows nothing about how anything is done.
 import json
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -110,17 +110,28 @@ def demo(
 def _run(catalog: str, output: str, config: Config) -> "Result":
     from jobs.reconstruct import reconstruct as job
 
-    return perform(config, lambda **told: job(catalog, output, config, **told))
+    return perform(config, lambda **told: job(catalog, output, config, **told), lambda: _count(catalog, config))
 
 
-def perform(config: Config, job: Callable[..., _Result]) -> _Result:
-    """Do a job that is told of progress, metrics, targets and signals, and show these to whoever waits."""
+def _count(catalog: str, config: Config) -> int | None:
+    """How many images there are, for a progress bar, which can do without."""
+    from cluster.store import StoreError, Stores
+    from jobs.catalog import open_catalog
+
+    with suppress(RequestError, RunError, StoreError):  # the run itself will say what is wrong
+        return open_catalog(catalog, Stores(config.store), category=None, limit=config.reconstruct.limit).count()
+    return None
+
+
+def perform(config: Config, job: Callable[..., _Result], count: Callable[[], int | None] | None = None) -> _Result:
+    """Do a job that is told of progress, metrics, targets and signals, and show these to whoever waits. `count` says
+    how many images the job has, if that takes long; it is asked if somebody looks at a progress bar."""
     from cluster.metrics import DriverMetrics
     from jobs.stop import Stop
 
     metrics, stop = DriverMetrics(), Stop()
     try:
-        with stop.on_signals(), _served(metrics, config) as targets, progress() as show:
+        with stop.on_signals(), _served(metrics, config) as targets, progress(count) as show:
             return job(on_progress=show, metrics=metrics, targets=targets, stop=stop)
     except KeyboardInterrupt:  # a second signal, or one before images are taken up
         raise RunError("stopped; what was committed stays, and the same command resumes it.") from None

@@ -1,11 +1,14 @@
 """How far a command is, for whoever waits at a terminal or reads a log.
 
-Works on: a run's `Progress`, or a count. Knows nothing about how it comes about.
+Works on: a run's `Progress` and how many images its catalog has, once somebody has counted them; or a count. Knows
+nothing about how they come about.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,37 +22,87 @@ from rich.progress import (  # fmt: skip
 )
 from rich.progress import Progress as Bar
 
-if TYPE_CHECKING:
-    from jobs.driver import Progress
+from jobs.progress import Pace
 
-_PROGRESS_SECONDS = 30.0  # between two lines where there is no terminal
+if TYPE_CHECKING:
+    from jobs.progress import Progress
+
+_LINE_SECONDS = 30.0  # between two lines where there is no terminal
+
+
+class _Story:
+    """What there is to tell of a run at a moment. A run lists its catalog as it goes, and knows the total only at the
+    end of it; `count`, if given, finds out beforehand, in a thread of its own."""
+
+    def __init__(self, count: Callable[[], int | None] | None) -> None:
+        self._pace = Pace()
+        self._counted: int | None = None
+        if count is not None:
+            threading.Thread(target=self._find_out, args=(count,), daemon=True).start()
+
+    def _find_out(self, count: Callable[[], int | None]) -> None:
+        self._counted = count()
+
+    def total(self, now: "Progress") -> int | None:
+        """How many images the run has, if that is known."""
+        if now.images is not None:
+            return now.before + now.images
+        # A catalog that grows meanwhile has more than were counted.
+        return self._counted if self._counted and self._counted > now.before + now.done + now.in_flight else None
+
+    def tell(self, now: "Progress") -> tuple[str, str, str]:
+        """How many are done, how many have failed, and how fast it goes."""
+        done, total = now.before + now.done, self.total(now)
+        rate = self._pace.see(time.monotonic(), now.done)
+        speed = "" if rate is None else f"{rate:.3g} images/s"
+        if total is None:
+            return f"{done:,} images, more are being listed", f"{now.failed:,} failed", speed
+        if rate is not None:
+            speed += f", {timedelta(seconds=round((total - done) / rate))} left"
+        return f"{done:,} of {total:,} images", f"{now.failed:,} failed", speed
 
 
 @contextmanager
-def progress() -> Iterator[Callable[["Progress"], None]]:
-    """A bar on a terminal; elsewhere a line every 30 s."""
+def progress(count: Callable[[], int | None] | None = None) -> Iterator[Callable[["Progress"], None]]:
+    """A bar on a terminal; elsewhere a line every 30 s. `count` is asked for the total if somebody looks at a bar."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        last = time.monotonic()
-
-        def line(progress: "Progress") -> None:
-            nonlocal last
-            if time.monotonic() - last >= _PROGRESS_SECONDS:
-                last = time.monotonic()
-                total = "" if progress.images is None else f" of {progress.images}"
-                typer.echo(f"{progress.done}{total} images, {progress.failed} failed", err=True)
-
-        yield line
+        with _lines() as show:
+            yield show
         return
+    story = _Story(count)
     columns = (
-        TextColumn("images"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[done]}"),
+        TextColumn("{task.fields[failed]}", style="none"),
+        TextColumn("{task.fields[speed]}", style="none"),
     )
-    with Bar(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None, failed=0)
-        yield lambda now: bar.update(task, completed=now.done, total=now.images, failed=now.failed)
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None, done="", failed="", speed="")
+
+        def draw(now: "Progress") -> None:
+            done, failed, speed = story.tell(now)
+            if now.failed:
+                failed = f"[red]{failed}[/red]"
+            bar.update(
+                task, completed=now.before + now.done, total=story.total(now), done=done, failed=failed, speed=speed
+            )
+
+        yield draw
+
+
+@contextmanager
+def _lines() -> Iterator[Callable[["Progress"], None]]:
+    story, last = _Story(None), time.monotonic()
+
+    def line(now: "Progress") -> None:
+        nonlocal last
+        told = story.tell(now)
+        if time.monotonic() - last >= _LINE_SECONDS:
+            last = time.monotonic()
+            typer.echo(", ".join(filter(None, told)), err=True)
+
+    yield line
 
 
 @contextmanager
