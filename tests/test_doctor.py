@@ -1,12 +1,15 @@
 """What `isofleet doctor` finds: on this machine as it is, and where one thing after the other is wrong."""
 
 import json
+import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -217,3 +220,23 @@ def test_what_it_says_holds_no_secret(s3: S3, monkeypatch: pytest.MonkeyPatch) -
     assert [one.state for one in found] == ["failure", "failure"]
     assert all("s3:ListBucket on arn:aws:s3:::" in one.message for one in found)
     assert "a-marked" not in str(found)
+
+
+def test_on_a_terminal_what_is_waited_for_makes_room(tmp_path: Path) -> None:
+    file = tmp_path / "ray_config.yaml"
+    file.write_text("reconstruct: 1\n")
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "jobs.cli", "doctor", "--config", str(file)]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80"}
+    process = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=theirs, stderr=theirs, stdin=theirs)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # EIO at the end, on Linux
+        while part := os.read(ours, 4096):
+            said += part
+    os.close(ours)
+    assert process.wait() == 1
+    lines = [line.rpartition("\x1b[2K")[2] for line in said.decode().splitlines()]  # which erases a line
+    assert sum("versions" in line for line in lines) == 1
+    assert not any("checking" in line and "ok" in line for line in lines)
+    assert any(line.startswith("\x1b[31mfailure") for line in lines)
