@@ -63,11 +63,9 @@ def doctor(
     first, checks = _checks(catalog, output, config, settings, options)
     found: list[Finding] = []
     console = Console(stderr=as_json, highlight=False)
-    # One console for both where both are on the terminal: the line that says what is waited for must make room.
-    waiting = console if console.is_terminal else Console(stderr=True)
     try:
         with (
-            waiting.status("checking") as status,
+            Console(stderr=True).status("checking") as status,
             closing(examine(checks, lambda name: status.update(f"checking {name}"))) as findings,
         ):
             for finding in chain([first], findings):
