@@ -26,6 +26,8 @@ DEFAULT_CATEGORY = "object"
 
 # A table is fetched whole before its first row is read. 1 GiB holds some ten million addresses.
 _MAX_TABLE_BYTES = 1 << 30
+# Of an object that a picture shows, in metres. Slips lie beyond, and float32 serves all between.
+SMALLEST_M, LARGEST_M = 1e-6, 1e6
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NOT_TEXT = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # the surrogates stand for bytes that are not UTF-8
 
@@ -38,7 +40,8 @@ _MESH_SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row of a catalog. `item_id` and `category` are safe as paths; `size` is in bytes.
+    """One row of a catalog. `item_id` and `category` are safe as paths; `size` is the file's in bytes, `size_m` the
+    object's: its longest side in metres.
 
     With an `error_code` the row was wrong from the start: nothing is fetched, and it fails with that code.
     """
@@ -48,6 +51,7 @@ class Item:
     category: str
     etag: str | None = None
     size: int | None = None
+    size_m: float | None = None
     error_code: str | None = None
     error_message: str | None = None
 
@@ -197,7 +201,13 @@ class _Table(Catalog):
             return self._bad(number, uri, f"has an unusable uri: {error}")
         top = uri.partition("/")[0] if relative and "/" in uri else DEFAULT_CATEGORY
         category = _category_for(self._category or cells.get("category") or top)
-        return Item(item_id_for(cells.get("id") or uri), source, category)
+        try:
+            size_m = _metres(cells.get("size_m"))
+        except ValueError:
+            return self._bad(
+                number, uri, f"has a size_m that is no number of metres from {SMALLEST_M:g} to {LARGEST_M:g}"
+            )
+        return Item(item_id_for(cells.get("id") or uri), source, category, size_m=size_m)
 
     def _bad(self, number: int, uri: str | None, reason: str) -> Item:
         # No cell holds NUL, so no good row has this id.
@@ -225,6 +235,16 @@ def _duplicate(number: int, item: Item) -> Item:
         error_code=ErrorCode.DUPLICATE_ID.value,
         error_message=f"Row {number} has the id {item.item_id}, as an earlier row has: give it another.",
     )
+
+
+def _metres(cell: str | None) -> float | None:
+    """Raises ValueError."""
+    if not cell or not cell.strip():
+        return None
+    metres = float(cell)
+    if not SMALLEST_M <= metres <= LARGEST_M:
+        raise ValueError
+    return metres
 
 
 def _category_for(name: str) -> str:

@@ -283,7 +283,7 @@ class Driver:
                         self._fail(result.item_id, result.code, result.message, result.reading)
                     else:
                         pending.reconstruction = result
-                        orders.append(Order(result.item_id, pending.source.mesh_uri, result.field))
+                        orders.append(self._order(pending, result.field))
                 if orders:
                     self._to_mesh.append(Task("mesh", tuple(orders), args=refs))
             case Raised(task, error):
@@ -313,6 +313,16 @@ class Driver:
                         self._fail(order.item_id, ErrorCode.KILLED_WORKER, message)
                     else:
                         self._waiting[pending.source.weights_digest].append(pending.source)
+
+    def _order(self, pending: _Pending, field: int) -> Order:
+        item, request, extras = pending.item, self._record.request, None
+        if request.mesh.metadata:
+            extras = {
+                "item": item.item_id, "category": item.category, "source": item.source_uri, "etag": item.etag,
+                "run": self._record.run_id, "weights": pending.source.weights_digest,
+                "resolution": request.resolution, "code_version": run.code_version(),
+            }  # fmt: skip
+        return Order(item.item_id, pending.source.mesh_uri, field, item.size_m, extras)
 
     def _isolate(self, task: Task[Source], error: Exception) -> None:
         """A call that raised, which actors do not do for one picture's sake: find out whose fault it was."""
@@ -364,7 +374,7 @@ class Driver:
             source_uri=pending.item.source_uri, category=pending.item.category, attempts=pending.attempts,
             etag=read.etag or pending.item.etag,
             source_bytes=pending.item.size if read.source_bytes is None else read.source_bytes,
-            width=read.width, height=read.height, fetch_ms=read.fetch_ms,
+            width=read.width, height=read.height, fetch_ms=read.fetch_ms, size_m=pending.item.size_m,
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip
         del self._pending[row.item_id]

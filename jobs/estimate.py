@@ -126,7 +126,7 @@ def estimate(catalog: str, output: str, config: Config, price: float | None = No
     """
     stores = Stores(config.store)
     try:
-        request = run.request_for(catalog, output, config.reconstruct, stores)
+        request = run.request_for(catalog, output, config, stores)
         committed: set[int] = set()
         if run.exists(stores, output):
             request = run.resumed(stores, output, request).request

@@ -25,7 +25,7 @@ from workers.failure import ErrorCode
 from workers.messages import Encoded, Reading
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
-_LATER = ("carried_from",)  # columns that parts of earlier versions lack
+_LATER = ("carried_from", "up_axis", "size_m")  # columns that parts of earlier versions lack
 _COUNTS_KEY = b"isofleet.part"  # in a part's key-value metadata: its Counts, as JSON
 _READERS = 16  # requests for the ends of parts at once: small ones, which wait for the store and not for a CPU
 _PART = re.compile(r"shard-(\d{5,})\.parquet")
@@ -72,12 +72,16 @@ class Row:
     faces: int | None = _maybe(pa.int64(), "triangles of the mesh")
     watertight: bool | None = _maybe(pa.bool_(), "every edge has exactly two triangles")
     volume: float | None = _maybe(
-        pa.float64(), "enclosed volume; a training shape's bounding box has diagonal 1", "diagonal³"
+        pa.float64(), "enclosed volume; a training shape's bounding box has diagonal 1", "diagonal³ or, with size_m, m³"
     )
     bounds: Sequence[float] | None = _maybe(
-        _floats(6), "min x, y, z, max x, y, z; right-handed, +Y up, front −Z", "diagonal"
+        _floats(6), "min x, y, z, max x, y, z in the file's axes", "diagonal or, with size_m, m"
     )
     euler_number: int | None = _maybe(pa.int64(), "vertices − edges + faces: 2 for a sphere, 0 for a torus")
+    up_axis: str | None = _maybe(pa.string(), "which way is up in the file: `y` (front +Z) or `z` (front −Y)")
+    size_m: float | None = _maybe(
+        pa.float64(), "the catalog's size of the object: the longest side of the mesh's bounding box", "m"
+    )
     resolution: int | None = _maybe(pa.int32(), "samples along an axis of the lattice")
     points_evaluated: int | None = _maybe(pa.int64(), "points at which the decoder was asked")
     latent: Sequence[float] | None = _maybe(

@@ -33,7 +33,7 @@ _CACHE_KIB = 64 * 1024  # of the index in memory; SQLite keeps the rest in a tem
 # All that is read of a row to fill the index.
 _COLUMNS = (
     "item_id", "source_uri", "etag", "category", "status", "error_code",
-    "mesh_uri", "mesh_bytes", "format", "resolution", "weights_digest",
+    "mesh_uri", "mesh_bytes", "format", "resolution", "size_m", "weights_digest",
 )  # fmt: skip
 # Rows of the catalog that were no images.
 _NO_IMAGE = {ErrorCode.BAD_CATALOG_ROW.value, ErrorCode.DUPLICATE_ID.value}
@@ -63,9 +63,9 @@ class Place:
 class Previous:
     """The rows of a request's previous outputs.
 
-    An image's row is carried forward if it is `ok`, of the same id, source URI, category and ETag, made with the same
-    weights, resolution, format and `exact`, and its mesh is still there with its size. Of several such rows the one
-    in the last-named output is taken. An ETag that is not known equals no other.
+    An image's row is carried forward if it is `ok`, of the same id, source URI, category, ETag and size in metres, made
+    with the same weights, resolution, format, `exact` and mesh options, and its mesh is still there with its size. Of
+    several such rows the one in the last-named output is taken. An ETag that is not known equals no other.
 
     Without previous outputs all images are new, and nothing is read or kept.
     """
@@ -100,8 +100,9 @@ class Previous:
         try:
             for number, used in enumerate(self._request.previous):
                 read = functools.partial(manifest.read_part, self._stores, used.uri, columns=_COLUMNS)
+                carry = (used.exact, used.mesh) == (self._request.exact, self._request.mesh)
                 for part, table in _ahead(_READERS, read, used.indices()):
-                    roots |= self._add(number, part, table, carry=used.exact == self._request.exact)
+                    roots |= self._add(number, part, table, carry)
             self._index.execute("CREATE INDEX rows_by_item ON rows (item)")
             for root in sorted(roots):
                 infos = self._stores.open(root).list(join(root, "meshes"))
@@ -124,7 +125,7 @@ class Previous:
                 rows.append((_digest(row["item_id"]), None, None, None, None, output, part, number))
                 continue
             roots.add(root)
-            same = _digest(row["source_uri"], row["category"], row["weights_digest"])
+            same = _digest(row["source_uri"], row["category"], row["weights_digest"], str(row["size_m"]))
             mesh = _digest(row["mesh_uri"])
             known = _digest(row["item_id"]), same, _digest(row["etag"]), mesh, row["mesh_bytes"]
             rows.append((*known, output, part, number))
@@ -156,7 +157,7 @@ class Previous:
                 kinds[item.item_id] = Kind.UNUSABLE, None
                 continue
             earlier = self._earlier(item.item_id)
-            same = _digest(item.source_uri, item.category, digest)
+            same = _digest(item.source_uri, item.category, digest, str(item.size_m))
             kinds[item.item_id] = (Kind.CHANGED if earlier else Kind.NEW), None
             fit = [(etag, place) for made_of, etag, place in earlier if made_of == same]
             if fit:

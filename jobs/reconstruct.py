@@ -158,7 +158,7 @@ def convert(job: Job, planned: Iterator[Shard], previous: Previous, carry: Carry
 def _begin(catalog: str, output: str, config: Config, stores: Stores) -> tuple[run.RunRecord, Catalog, Previous]:
     """The run's record, its catalog and what went before; whatever is wrong with them raises before a record is
     written."""
-    request = run.request_for(catalog, output, config.reconstruct, stores)
+    request = run.request_for(catalog, output, config, stores)
     source = open_catalog(catalog, stores, category=request.category, limit=request.limit)
     previous = Previous(stores, request)
     try:

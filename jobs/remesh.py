@@ -8,10 +8,11 @@ manifest, which is read once, when the shard is planned: memory does not grow wi
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
-from cluster.config import Config, ReconstructSettings
+from cluster.config import Config
 from cluster.discovery import Targets
 from cluster.errors import RequestError, RunError
 from cluster.metrics import DriverMetrics
@@ -29,7 +30,7 @@ from workers.failure import ErrorCode
 from workers.messages import Encoded
 
 _FIXED = frozenset({"category", "shard_size", "previous"})  # the work list is the manifest as it is, part for part
-_ITEM = ["item_id", "source_uri", "category", "etag", "source_bytes"]
+_ITEM = ["item_id", "source_uri", "category", "etag", "source_bytes", "size_m"]
 
 
 def remesh(
@@ -117,7 +118,7 @@ def _request(
     base = run.read(stores, source)
     if not manifest.finished(stores, source):
         raise RequestError(f"{output} is not finished: run the command that began it again, then mesh its latents.")
-    request = run.request_for(base.request.catalog, new_output, _settings(config, asked, base.request), stores)
+    request = run.request_for(base.request.catalog, new_output, _config(config, asked, base.request), stores)
     if _digests(request) != _digests(base.request):
         raise RequestError(
             f"the weights {_shown(request)} are not those that made the latents of {source}, {_shown(base.request)}; "
@@ -127,7 +128,7 @@ def _request(
     return _Latents(source, stores, request), request
 
 
-def _settings(config: Config, asked: Collection[str], base: run.Request) -> ReconstructSettings:
+def _config(config: Config, asked: Collection[str], base: run.Request) -> Config:
     """Those of `config` that were asked for, and else what `base` asked."""
     settings = config.reconstruct
     changes: dict[str, Any] = {"previous": []}
@@ -138,7 +139,10 @@ def _settings(config: Config, asked: Collection[str], base: run.Request) -> Reco
             raise RequestError(f"reconstruct.{name} cannot be asked for here: it is as it was in OUTPUT.")
     if "reconstruct.weights" not in asked:
         changes["weights"] = {category: used.uri for category, used in base.weights.items()}
-    return settings.model_copy(update=changes)
+    kept = {name: value for name, value in asdict(base.mesh).items() if f"mesh.{name}" not in asked}
+    return config.model_copy(
+        update={"reconstruct": settings.model_copy(update=changes), "mesh": config.mesh.model_copy(update=kept)}
+    )
 
 
 def _digests(request: run.Request) -> dict[str, str]:
@@ -161,7 +165,7 @@ class _Latents(Catalog):
         first, skip = divmod(after.count if after else 0, self._request.shard_size)
         for index in range(first, planned(self._stores, self.uri)[0]):
             for row in self._part(index).select(_ITEM).to_pylist()[skip:]:
-                yield "", Item(row["item_id"], row["source_uri"], row["category"], row["etag"], row["source_bytes"])
+                yield "", Item(*(row[name] for name in _ITEM))
             skip = 0
 
     def _nothing(self) -> str:

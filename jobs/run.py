@@ -7,6 +7,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +16,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.config import ReconstructSettings
+from cluster.config import Config
 from cluster.errors import RequestError
 from cluster.store import AlreadyExists, NotFound, Stores, TooLarge, canonical, join
 from jobs import manifest
-from workers.messages import Recipe
+from workers.messages import MeshOptions, Recipe
 
 RECORD, SUCCESS = "_run.json", "_SUCCESS.json"
 ANY_CATEGORY = "*"  # the key of weights that serve every category
@@ -42,6 +43,7 @@ class PreviousUsed(BaseModel):
     uri: str
     run_id: str
     exact: bool
+    mesh: MeshOptions
     shards: str  # the committed ones: `0-11,13`
 
     def indices(self) -> Iterator[int]:
@@ -84,6 +86,7 @@ class Request(BaseModel):
     format: str
     batch_size: int
     chunk_points: int | None
+    mesh: MeshOptions
     weights: dict[str, WeightsUsed]
     previous: tuple[PreviousUsed, ...] = ()
     again: Again | None = None
@@ -96,7 +99,14 @@ class Request(BaseModel):
 
     def recipe(self) -> Recipe:
         """What every actor needs to know of it."""
-        return Recipe(self.resolution, self.exact, self.format, self.batch_size, self.chunk_points)  # type: ignore[arg-type]
+        return Recipe(
+            self.resolution,
+            self.exact,
+            self.format,  # type: ignore[arg-type]
+            self.batch_size,
+            self.chunk_points,
+            self.mesh,
+        )
 
 
 class RunRecord(BaseModel):
@@ -110,11 +120,12 @@ class RunRecord(BaseModel):
     request: Request
 
 
-def request_for(catalog: str, output: str, settings: ReconstructSettings, stores: Stores) -> Request:
-    """What `settings` ask of the images in `catalog`; every bundle is read once for its digest.
+def request_for(catalog: str, output: str, config: Config, stores: Stores) -> Request:
+    """What `config` asks of the images in `catalog`; every bundle is read once for its digest.
 
-    Raises RequestError for weights or previous outputs that cannot be used, StoreError for the latter.
+    Raises RequestError for weights, previous outputs or mesh options that cannot be used, StoreError for the second.
     """
+    settings, mesh = config.reconstruct, _mesh_options(config)
     if settings.previous and settings.limit is not None:
         raise RequestError(
             "reconstruct.limit and reconstruct.previous exclude each other: images beyond the limit would count as "
@@ -131,14 +142,30 @@ def request_for(catalog: str, output: str, settings: ReconstructSettings, stores
         used[category] = WeightsUsed(uri=where, digest=weights.load(where, stores).digest)
     return Request(
         catalog=canonical(catalog),
+        mesh=mesh,
         weights=used,
         previous=tuple(_previous(uri, output, stores) for uri in settings.previous),
         **{
             name: getattr(settings, name)
             for name in Request.model_fields
-            if name not in ("catalog", "weights", "previous", "again", "remesh")
+            if name not in ("catalog", "mesh", "weights", "previous", "again", "remesh")
         },
     )
+
+
+def _mesh_options(config: Config) -> MeshOptions:
+    """Raises RequestError for what the files' format cannot hold."""
+    mesh, format = config.mesh, config.reconstruct.format
+    if mesh.up_axis == "z" and format == "glb":
+        raise RequestError(
+            "mesh.up_axis is z, but glTF is +Y up by its specification, and whoever opens a GLB turns it upright; "
+            "choose y, or obj, ply or stl as reconstruct.format."
+        )
+    if mesh.normals and format == "stl":
+        raise RequestError("mesh.normals: an STL has normals of faces alone; choose glb, obj or ply, or leave it out.")
+    if mesh.metadata and format != "glb":
+        raise RequestError(f"mesh.metadata: only a GLB can hold it, not {format}; choose glb, or leave it out.")
+    return MeshOptions(**mesh.model_dump())
 
 
 def _previous(uri: str, output: str, stores: Stores) -> PreviousUsed:
@@ -150,7 +177,9 @@ def _previous(uri: str, output: str, stores: Stores) -> PreviousUsed:
     except RequestError as error:
         raise RequestError(f"--previous {uri} cannot be used: {error}") from error
     shards = _spans(sorted(manifest.committed(stores, where)))
-    return PreviousUsed(uri=where, run_id=record.run_id, exact=record.request.exact, shards=shards)
+    return PreviousUsed(
+        uri=where, run_id=record.run_id, exact=record.request.exact, mesh=record.request.mesh, shards=shards
+    )
 
 
 def _spans(numbers: Sequence[int]) -> str:
@@ -270,6 +299,9 @@ def _runs(used: tuple[PreviousUsed, ...]) -> tuple[str, ...]:
 def _short(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
+    if isinstance(value, MeshOptions):
+        asked = {key: setting for key, setting in asdict(value).items() if setting != getattr(MeshOptions(), key)}
+        return ", ".join(f"{key}={setting}" for key, setting in asked.items()) or "no options"
     if isinstance(value, dict):
         return ", ".join(
             digest[:12] if key == ANY_CATEGORY else f"{key}={digest[:12]}" for key, digest in value.items()

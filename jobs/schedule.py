@@ -33,8 +33,9 @@ class Schedule:
 
     def submission(self, tick: datetime, stop: Iterable[str], last: Success | None, manual: bool) -> Submission:
         """What the tick asks of the cluster."""
-        asked = self.settings.reconstruct.model_dump(exclude_unset=True)
-        options = [f"--set=reconstruct.{key}={json.dumps(value)}" for key, value in asked.items()]
+        sections = {"reconstruct": self.settings.reconstruct, "mesh": self.settings.mesh}
+        asked = {name: section.model_dump(exclude_unset=True) for name, section in sections.items()}
+        options = [f"--set={name}.{key}={json.dumps(asked[name][key])}" for name in asked for key in asked[name]]
         if self.settings.incremental and last is not None:
             options.append(f"--previous={last.output}")
         output = canonical(output_for(self.settings.output, tick, self.cron))

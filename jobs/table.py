@@ -1,6 +1,6 @@
 """Parquet and CSV files as rows of text, read in a stream.
 
-Works on: a local file and the cells of its columns `uri`, `id` and `category`. Knows nothing about what the
+Works on: a local file and the cells of its columns `uri`, `id`, `category` and `size_m`. Knows nothing about what the
 addresses mean: whether a cell is usable is for its reader to say.
 
 Arrow's reader is a large C++ program, and a Parquet page of some kilobytes may hold gigabytes. So it works in a
@@ -28,10 +28,10 @@ from cluster.errors import RequestError
 
 SUFFIXES = (".parquet", ".csv")
 
-# A row's cells by column. Bytes that are not UTF-8 appear as surrogates, integers as decimal digits.
+# A row's cells by column. Bytes that are not UTF-8 appear as surrogates, numbers in decimal.
 Cells = Mapping[str, str | None]
 
-_COLUMNS = ("uri", "id", "category")  # the first is required, others are ignored
+_COLUMNS = ("uri", "id", "category", "size_m")  # the first is required, others are ignored
 MAX_CELL = 4096  # characters: an S3 key has at most 1,024 bytes and a Linux path 4,096. Longer cells may come cut.
 _MAX_ROWS = 100_000_000  # ten times what 1 GiB of addresses holds; a few bytes of Parquet can claim any number
 _MAX_LINE = 1 << 20  # characters, so that a file without line ends is not read at once
@@ -156,8 +156,9 @@ def _check_type(name: str, kind: pa.DataType, uri: str) -> None:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if not text and not (name == "id" and pa.types.is_integer(kind)):
-        wanted = "text or integers" if name == "id" else "text"
+    integer, number = pa.types.is_integer(kind), pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    if not text and not (name == "id" and integer) and not (name == "size_m" and number):
+        wanted = {"id": "text or integers", "size_m": "text or numbers"}.get(name, "text")
         raise RequestError(f"the column {name!r} of {uri} holds {kind}; make it {wanted}")
 
 
@@ -165,7 +166,7 @@ def _texts(column: pa.Array) -> list[str | None]:
     if pa.types.is_dictionary(column.type):  # cut before it is spread out: each row may point to the same long one
         short = _cut(column.dictionary.cast(pa.large_binary()))
         cells = pa.DictionaryArray.from_arrays(column.indices, short).dictionary_decode()
-    elif pa.types.is_integer(column.type):
+    elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
         cells = column.cast(pa.string()).cast(pa.large_binary())
     else:
         cells = _cut(column.cast(pa.large_binary()))

@@ -152,6 +152,7 @@ _SHARD_SCHEMA = pa.schema(
         pa.field("category", pa.string(), nullable=False),
         pa.field("etag", pa.string()),
         pa.field("size", pa.int64()),
+        pa.field("size_m", pa.float64()),
         pa.field("error_code", pa.string()),
         pa.field("error_message", pa.string()),
     ]

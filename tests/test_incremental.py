@@ -31,6 +31,7 @@ from jobs.reconstruct import Result, reconstruct
 from jobs.run import PreviousUsed, Request, WeightsUsed
 from jobs.worklist import Shard
 from workers import weights
+from workers.messages import MeshOptions
 
 STORES = Stores(StoreSettings())
 # The figures are 1,000 images of which 30 are changed, 20 added and 10 removed: set the first to 1000.
@@ -265,7 +266,7 @@ def test_the_last_named_output_that_fits_counts_and_an_unfinished_one_may_be_use
 
     def carried(*previous: Path) -> list[str]:
         options = small | {"reconstruct.previous": [str(one) for one in previous]}
-        request = run.request_for(str(catalog), str(tmp_path / "x"), load(None, {}, options).reconstruct, STORES)
+        request = run.request_for(str(catalog), str(tmp_path / "x"), load(None, {}, options), STORES)
         rows = []
         with closing(Previous(STORES, request)) as earlier:
             for row in rows_of(done).values():
@@ -275,7 +276,7 @@ def test_the_last_named_output_that_fits_counts_and_an_unfinished_one_may_be_use
 
     assert (
         run.request_for(
-            str(catalog), str(tmp_path / "x"), load(None, {}, {"reconstruct.previous": [str(part)]}).reconstruct, STORES
+            str(catalog), str(tmp_path / "x"), load(None, {}, {"reconstruct.previous": [str(part)]}), STORES
         )
         .previous[0]
         .shards
@@ -454,7 +455,9 @@ def test_the_classification_is_what_the_rows_say(
     used, gone = [], {}
     for number, rows in enumerate(earlier):
         output = root / str(number)
-        used.append(PreviousUsed(uri=str(output), run_id=f"run-{number}", exact=exact[number], shards="0"))
+        used.append(
+            PreviousUsed(uri=str(output), run_id=f"run-{number}", exact=exact[number], mesh=MeshOptions(), shards="0")
+        )
         made = []
         for name, facts in rows.items():
             moved = "elsewhere" if facts["moved"] else "photos"
@@ -490,7 +493,8 @@ def test_the_classification_is_what_the_rows_say(
         manifest.write_part(STORES, str(output), Shard(0, items, Position(len(items), ""), True, None), made)
     request = Request(
         catalog="/photos", category=None, limit=None, shard_size=8, resolution=16, exact=False, format="glb",
-        batch_size=1, chunk_points=None, weights={"*": WeightsUsed(uri="/w", digest=DIGEST)}, previous=tuple(used),
+        batch_size=1, chunk_points=None, mesh=MeshOptions(), previous=tuple(used),
+        weights={"*": WeightsUsed(uri="/w", digest=DIGEST)},
     )  # fmt: skip
     items = tuple(
         Item(name, f"/photos/{name}", "chair", etag, error_code="bad_catalog_row" if wrong else None)
@@ -516,7 +520,7 @@ def test_an_output_that_changes_meanwhile_fails_the_run(undisturbed: Run, catalo
     first = shutil.copytree(undisturbed.output, tmp_path / "0")
     options = {"reconstruct.previous": [str(first)], "reconstruct.resolution": 16}
     record = run.read(STORES, str(first))
-    used = run.request_for(str(catalog), str(tmp_path / "1"), load(None, {}, options).reconstruct, STORES).previous
+    used = run.request_for(str(catalog), str(tmp_path / "1"), load(None, {}, options), STORES).previous
     request = record.request.model_copy(update={"previous": used})
     row = next(row for row in rows_of(first).values() if row["status"] == "ok")
     item = Item(row["item_id"], row["source_uri"], row["category"], row["etag"])

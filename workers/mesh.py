@@ -3,10 +3,11 @@
 Works on: sparse fields and arrays of vertices and faces. Knows nothing about decoders, images or where files go.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
-from typing import Literal
+from typing import Any, Literal
 
 import mcubes
 import numpy as np
@@ -24,6 +25,9 @@ BATCH = 2048  # blocks laid out at once: 1.4 MiB of signs
 # How near a vertex comes to the ends of its lattice edge, in edges. At 1024 samples an axis that is 4.9e-6, a
 # hundred times the spacing of float32 at 0.5, so that no two vertices coincide.
 NEAREST = 0.005
+
+# What a glTF buffer view holds: ELEMENT_ARRAY_BUFFER and ARRAY_BUFFER (glTF 2.0, 5.11.5).
+_INDICES, _ATTRIBUTES = 34963, 34962
 
 NEUTRAL = PBRMaterial(
     name="neutral", baseColorFactor=(184, 184, 184, 255), metallicFactor=0.0, roughnessFactor=0.8, doubleSided=False
@@ -112,18 +116,42 @@ def verify(report: MeshReport) -> None:
         )
 
 
-def export(mesh: Mesh, format: Format) -> bytes:
-    """A file's bytes, the same for the same mesh; positions are float32 (OBJ: text of eight decimals).
+def export(
+    mesh: Mesh, format: Format, *, normals: bool | None = None, extras: Mapping[str, str | int | None] | None = None
+) -> bytes:
+    """A file's bytes, the same for the same arguments; positions are float32 (OBJ: text of eight decimals).
 
-    GLB has a neutral material, lit from outside only, and normals weighted by area, so that viewers shade smoothly.
+    GLB has a neutral material, lit from outside only, and with `extras` these as the asset's and as the node's.
+    `normals`, which None writes to GLB alone and STL has no place for, are unit vectors at the vertices, weighted by
+    area, so that viewers shade smoothly.
     """
+    with_normals = format == "glb" if normals is None else normals
+    solid = trimesh.Trimesh(
+        mesh.vertices, mesh.faces, vertex_normals=_normals(mesh) if with_normals else None, process=False
+    )
+    options: dict[str, Any] = {}
     if format == "glb":
-        visual = trimesh.visual.TextureVisuals(material=NEUTRAL)
-        solid = trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_normals=_normals(mesh), visual=visual, process=False)
-        written = solid.export(file_type="glb", include_normals=True)
-    else:
-        written = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False).export(file_type=format)
+        solid.visual = trimesh.visual.TextureVisuals(material=NEUTRAL)
+        options = {"include_normals": with_normals, "tree_postprocessor": partial(_describe, extras=extras)}
+    elif format == "obj":
+        options = {"include_normals": with_normals}
+    elif format == "ply":
+        options = {"vertex_normal": with_normals}
+    written = solid.export(file_type=format, **options)
     return written if isinstance(written, bytes) else str(written).encode()
+
+
+def _describe(tree: dict[str, Any], extras: Mapping[str, str | int | None] | None) -> None:
+    """Complete a glTF tree, in place, by what trimesh leaves out."""
+    (shape,) = tree["meshes"]
+    del shape["extras"]  # an empty one
+    (primitive,) = shape["primitives"]
+    for accessor in (primitive["indices"], *primitive["attributes"].values()):
+        view = tree["bufferViews"][tree["accessors"][accessor]["bufferView"]]
+        view["target"] = _INDICES if accessor == primitive["indices"] else _ATTRIBUTES
+    if extras:
+        tree["asset"]["extras"] = dict(extras)
+        tree["nodes"][0]["extras"] = dict(extras)  # which Blender and three.js show with the object
 
 
 def _march(field: SparseField) -> Iterator[tuple[np.ndarray, np.ndarray]]:

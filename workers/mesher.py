@@ -5,6 +5,7 @@ Works on: fields that a `Reconstructor` found. Knows nothing about pictures, wei
 
 import hashlib
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from cluster.errors import RequestError
 from cluster.store import CredentialsError, ObjectInfo, StoreError, Stores
 from workers.failure import ErrorCode, ItemError
 from workers.field import SparseField
+from workers.finish import place
 from workers.mesh import MeshReport, build, check, export, verify
 from workers.messages import Failure, Recipe
 from workers.tally import Request, Tally
@@ -29,11 +31,16 @@ _CONTENT_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Mesh the `field`-th field of the call and put it at `mesh_uri`."""
+    """Mesh the `field`-th field of the call and put it at `mesh_uri`.
+
+    `size_m` is the object's longest side in metres, where it is known; `extras` go into a GLB as they are.
+    """
 
     item_id: str
     mesh_uri: str
     field: int
+    size_m: float | None = None
+    extras: Mapping[str, str | int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +85,11 @@ class Mesher:
     def _start(self, order: Order, field: SparseField) -> "Future[Meshed | Failure] | Failure":
         try:
             started = time.perf_counter()
-            made = build(field)
+            options = self._recipe.mesh
+            made = place(build(field), options.up_axis, order.size_m)
             report = check(made)
             verify(report)
-            data = export(made, self._recipe.format)
+            data = export(made, self._recipe.format, normals=options.normals, extras=order.extras)
             mesh_ms = (time.perf_counter() - started) * 1000
         except ItemError as error:
             return Failure(order.item_id, error.code, error.message)

@@ -15,6 +15,18 @@ from workers.tally import Request
 CALLS_AT_ONCE = 2  # of a reconstructor: one on the device, one fetching; more would only hold decoded pictures
 
 
+UpAxis = Literal["y", "z"]
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """What happens to a mesh between marching cubes and its file: config section `mesh`, which describes each."""
+
+    up_axis: UpAxis = "y"
+    normals: bool | None = None
+    metadata: bool = False
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a mesh is a function of, beside its picture and weights: the same for every actor of a run."""
@@ -24,6 +36,7 @@ class Recipe:
     format: Literal["glb", "obj", "ply", "stl"]
     batch_size: int
     chunk_points: int | None
+    mesh: MeshOptions = MeshOptions()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from workers import weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
+from workers.finish import place
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
@@ -152,10 +153,13 @@ class Solid:
         return self.mesh.faces
 
     def to_bytes(self, format: Format = "glb") -> bytes:
-        """The mesh as a file's bytes: `glb`, `obj`, `ply` or `stl`. Raises RequestError for another format."""
+        """The mesh as a file's bytes, `glb`, `obj`, `ply` or `stl`, with the front to +Z.
+
+        Raises RequestError for another format.
+        """
         if format not in get_args(Format):
             raise RequestError(f"the format is {format!r}; choose one of {', '.join(get_args(Format))}")
-        return export(self.mesh, format)
+        return export(place(self.mesh, "y", None), format)
 
     def save(self, path: str | Path) -> Path:
         """Write the mesh to a file, whose name says the format: `chair.glb`. Raises RequestError."""

@@ -214,6 +214,24 @@ class ReconstructSettings(_Section):
     )
 
 
+class MeshSettings(_Section):
+    """What is done to each mesh after its surface was found, and what its file has beside triangles."""
+
+    up_axis: Literal["y", "z"] = Field(
+        default="y",
+        description="Which way is up in the file: y with the front to +Z, as glTF has it (GLB is always so), or z with "
+        "the front to -Y, as Blender and CAD have it.",
+    )
+    normals: bool | None = Field(
+        default=None,
+        description="Write a normal at each vertex, for smooth shading, into GLB, OBJ and PLY; null: into GLB alone.",
+    )
+    metadata: bool = Field(
+        default=False,
+        description="Write item, source, run and weights into each GLB, which then differs from run to run.",
+    )
+
+
 class ActorSettings(_Section):
     """How many actors a run starts, what each reserves, and when one is given up."""
 
@@ -383,6 +401,9 @@ class ScheduleSettings(_Section):
         default=ReconstructSettings(),
         description="What its jobs do otherwise than the section reconstruct says.",
     )
+    mesh: MeshSettings = Field(
+        default=MeshSettings(), description="What its jobs do otherwise than the section mesh says."
+    )
 
 
 # A part of submission ids, metric labels and keys in the store.
@@ -396,6 +417,7 @@ class Config(_Section):
     store: StoreSettings = StoreSettings()
     images: ImageSettings = ImageSettings()
     reconstruct: ReconstructSettings = ReconstructSettings()
+    mesh: MeshSettings = MeshSettings()
     actors: ActorSettings = ActorSettings()
     metrics: MetricsSettings = MetricsSettings()
     submit: SubmitSettings = SubmitSettings()

@@ -46,6 +46,15 @@ SetOption = Annotated[
 ]
 
 
+# What becomes of the meshes, for `reconstruct` and `remesh`.
+UpAxisOption = Annotated[
+    str | None, typer.Option(help="y, as glTF has it, or z, as Blender and CAD have it: obj, ply, stl.")
+]
+MetadataOption = Annotated[
+    bool | None, typer.Option("--metadata/--no-metadata", help="Write item, source, run and weights into each GLB.")
+]
+
+
 def configuration(
     path: Path | None,
     settings: list[str] | None,

@@ -90,7 +90,7 @@ def cache() -> Finding:
 
 def weights(config: Config) -> list[Finding]:
     """Whether each bundle loads, and finds a surface in a picture of a chair."""
-    settings = config.reconstruct.model_copy(update={"previous": []})
+    settings = config.model_copy(update={"reconstruct": config.reconstruct.model_copy(update={"previous": []})})
     stores = impatient(config.store)
     with as_file(files("jobs.demo") / _PICTURE) as picture:
         try:

@@ -24,7 +24,9 @@ from scipy.sparse.csgraph import connected_components
 from cluster.store import AccessDenied, NotFound, Object, StoreError, Stores, canonical, join
 from jobs.report import compact
 from workers.failure import ItemError
+from workers.finish import turned
 from workers.images import decode
+from workers.messages import UpAxis
 from workers.render import Camera, render, vertex_normals
 
 ROWS = 24  # of a sheet: its picture stays below 5,000 pixels high, which every browser decodes
@@ -214,17 +216,18 @@ def views_of(got: _Got, row: dict[str, Any]) -> Views:
         return Views(empty, _reason(got))
     if hashlib.sha256(got.data).hexdigest() != row["mesh_sha256"]:
         return Views(empty, "changed since")  # and so perhaps a stranger's: it is not parsed
-    vertices, faces = _read_mesh(got.data, row["format"])
+    vertices, faces = _read_mesh(got.data, row["format"], row["up_axis"] or "y")
     normals, fitted = vertex_normals(vertices, faces), _fitted(vertices)
     tiles = [render(fitted, faces, camera, TILE, normals=normals) for camera in _CAMERAS]
     small = compact.simplify(vertices, faces)
     return Views(tiles, None, _components(faces, len(vertices)), len(small[1]), compact.encode(*small))
 
 
-def _read_mesh(data: bytes, format: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vertices float64[V, 3] and faces int64[F, 3] of a mesh file that this project wrote; STL's corners are joined."""
+def _read_mesh(data: bytes, format: str, up_axis: UpAxis) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Vertices float64[V, 3], turned into the frame, and faces int64[F, 3] of a mesh file that this project wrote;
+    STL's corners are joined."""
     mesh = trimesh.load_mesh(io.BytesIO(data), file_type=format, process=format == "stl")
-    return np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    return turned(np.asarray(mesh.vertices, np.float64), up_axis), np.asarray(mesh.faces, np.int64)
 
 
 def _fitted(vertices: NDArray) -> NDArray:

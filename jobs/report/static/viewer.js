@@ -112,7 +112,7 @@ isofleet.viewer = (() => {
     const loaded = await new Promise(async (resolve, reject) => new THREE.GLTFLoader().parse(await answer.arrayBuffer(), "", resolve, reject));
     let geometry = null;
     loaded.scene.traverse((node) => { geometry ??= node.isMesh ? node.geometry : null; });
-    return geometry;
+    return geometry.rotateY(Math.PI); // a GLB has the front to +Z, our cameras look for it at −Z
   };
   const note = (text, big = false) => {
     $("viewer-note").textContent = text;
