@@ -50,6 +50,7 @@ COLUMNS = [
     "volume",
     "bounds",
     "euler_number",
+    "up_axis",
     "size_m",
     "resolution",
     "points_evaluated",
