@@ -348,7 +348,8 @@ class Driver:
             mesh_uri=pending.source.mesh_uri, mesh_bytes=meshed.mesh_bytes, mesh_sha256=meshed.mesh_sha256,
             format=request.format, vertices=report.vertices, faces=report.faces, watertight=report.watertight,
             volume=report.volume, bounds=report.bounds, euler_number=report.euler_number,
-            up_axis=request.mesh.up_axis, resolution=request.resolution, mesh_ms=meshed.mesh_ms, upload_ms=meshed.upload_ms,
+            up_axis=request.mesh.up_axis, resolution=request.resolution,
+            mesh_ms=meshed.mesh_ms, upload_ms=meshed.upload_ms,
         )  # fmt: skip
         self._metrics.stage("mesh", meshed.mesh_ms / 1000)
         self._metrics.stage("upload", meshed.upload_ms / 1000)
