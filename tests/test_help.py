@@ -122,6 +122,17 @@ def test_completion_knows_keys_and_values() -> None:
     assert not any("*" in key for key in completion.setting(""))
 
 
+@pytest.mark.parametrize("words", ["isofleet re", "isofleet reconstruct a b --"])
+def test_completion_in_zsh_and_fish_has_one_line_for_each(words: str) -> None:
+    """What these two are handed: the name, and what it is for."""
+    offered = {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    fish = program(_ISOFLEET_COMPLETE="complete_fish", **offered).stdout.splitlines()
+    assert all(re.fullmatch(r"(--)?[a-z-]+\t.{1,60}", line) for line in fish), fish
+    zsh = program(_ISOFLEET_COMPLETE="complete_zsh", **offered).stdout.splitlines()
+    assert len(zsh) == len(fish)
+    assert zsh[0].startswith("_arguments '*: :((\"")
+
+
 def test_completion_in_bash(tmp_path: Path) -> None:
     """The script that the program hands out, sourced; then its function called as bash does at Tab."""
     require("bash")

@@ -6,6 +6,7 @@ about any command.
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ else:
 PROGRAM = "isofleet"
 UsageError: Any = typer.BadParameter.__base__  # what typer raises for a command line that is wrong
 WIDTH = {"max_content_width": 100}  # of help on a wide terminal: longer lines are hard to read
+_OFFERED_WIDTH = 60  # of the help beside what a shell offers
 # Options that nearly every command has come last, under a heading of their own.
 _COMMON = ("as_json", "config", "settings", "help")
 # What typer makes of a type: one word that says what to write in its place.
@@ -50,6 +52,13 @@ class _Explained(_Base):
         """The first sentence, whole."""
         prose, _ = paragraphs(self.help)
         return re.split(r"(?<=\.)\s", prose[0], maxsplit=1)[0] if prose else ""
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """As typer has it, but each help short: zsh and fish take a second line for something else to offer."""
+        offered: list[Any] = super().shell_complete(ctx, incomplete)
+        for one in offered:
+            one.help = one.help and textwrap.shorten(one.help, _OFFERED_WIDTH, placeholder="…")
+        return offered
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`[OPTIONS] CATALOG OUTPUT`, what may be left out in brackets."""
