@@ -119,6 +119,7 @@ def test_completion_knows_keys_and_values() -> None:
     assert completion.setting("store.s3.retry") == ["store.s3.retry_seconds=", "store.s3.retry_mode="]
     assert completion.setting("store.s3.retry_mode=a") == ["store.s3.retry_mode=adaptive"]
     assert completion.mesh_format("") == ["glb", "obj", "ply", "stl"]
+    assert completion.up_axis("") == ["y", "z"]
     assert not any("*" in key for key in completion.setting(""))
 
 

@@ -22,6 +22,11 @@ def mesh_format(incomplete: str) -> list[str]:
     return [one for one in choices()["reconstruct.format"] if one.startswith(incomplete)]
 
 
+def up_axis(incomplete: str) -> list[str]:
+    """`--up-axis`."""
+    return [one for one in choices()["mesh.up_axis"] if one.startswith(incomplete)]
+
+
 def error_code(incomplete: str) -> list[str]:
     """`--code`."""
     return [code.value for code in ErrorCode if code.value.startswith(incomplete)]

@@ -48,7 +48,10 @@ SetOption = Annotated[
 
 # What becomes of the meshes, for `reconstruct` and `remesh`.
 UpAxisOption = Annotated[
-    str | None, typer.Option(help="y, as glTF has it, or z, as Blender and CAD have it: obj, ply, stl.")
+    str | None,
+    typer.Option(
+        help="y, as glTF has it, or z, as Blender and CAD have it: obj, ply, stl.", autocompletion=completion.up_axis
+    ),
 ]
 MetadataOption = Annotated[
     bool | None, typer.Option("--metadata/--no-metadata", help="Write item, source, run and weights into each GLB.")
