@@ -156,7 +156,7 @@ def small(bundle: Path) -> dict[str, Any]:
     return {
         "reconstruct.weights": str(bundle),
         "reconstruct.resolution": 16,
-        "reconstruct.chunk_points": 1024,
+        "reconstruct.chunk_points": 256,
         "reconstruct.batch_size": 4,
         "reconstruct.shard_size": 4,
         "reconstruct.max_failed_percent": 50.0,

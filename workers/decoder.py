@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from workers.chunks import Chunks
 from workers.grid import Lattice
+from workers.products import LEAK
+from workers.regions import Prepared, Regions
 
 Family = Literal["imnet-2019", "imnet-improved"]
 
-LEAK = 0.02  # slope of LeakyReLU in both families
 _WIDTHS: dict[str, tuple[int, ...]] = {  # hidden layers, in units of decoder_width
     "imnet-2019": (16, 8, 4, 2, 1),
     "imnet-improved": (8, 8, 8, 4, 2, 1),
@@ -107,41 +109,41 @@ class LatticeField:
     The value is the pre-activation minus the threshold's: positive inside. It is monotone in the occupancy, so its
     zero is the same surface, and it is not saturated, so linear interpolation along an edge lands closer to it.
 
-    Points are evaluated in chunks of a fixed number, the last one padded, so that the matrix products always have
-    the same shape and a point's value does not depend on how many others were asked for.
+    On a CPU points are evaluated by regions, elsewhere as they come. Products always have the same number of rows, so
+    a point's value does not depend on how many others were asked for.
     """
 
     def __init__(
-        self, decoder: Decoder, latents: Tensor, lattice: Lattice, threshold: float, chunk_points: int
+        self,
+        decoder: Decoder,
+        latents: Tensor,
+        lattice: Lattice,
+        threshold: float,
+        chunk_points: int,
+        prepared: Prepared | None = None,
     ) -> None:
-        """`latents` float32[S, latent_size] on the decoder's device: one for each shape that a key can name."""
-        self.decoder = decoder
+        """`latents` float32[S, latent_size] on the decoder's device: one for each shape that a key can name.
+
+        `prepared` are the decoder's weights, made ready once in the precision wanted; without, here, in float32.
+        """
         self.lattice = lattice
         self.level = decoder.level(threshold)
-        self.chunk_points = chunk_points
         # One latent at a time: a product's rounding depends on its number of rows, and so on the neighbours.
         with torch.inference_mode():
+            prepared = prepared or Prepared(decoder)
             shares = [decoder.biases(latent) for latent in latents.split(1)]
-        self.biases = [torch.cat(layer) for layer in zip(*shares, strict=True)]
+            biases = [torch.cat(layer) for layer in zip(*shares, strict=True)]
+            evaluator = Regions if latents.device.type == "cpu" else Chunks
+            self._evaluate = evaluator(prepared, biases, lattice, chunk_points)
 
     @torch.inference_mode()
     def __call__(self, keys: Tensor) -> Tensor:
         """Field float32[P] at `keys` int64[P], sorted."""
-        values = torch.empty(len(keys), dtype=torch.float32, device=keys.device)
-        for start in range(0, len(keys), self.chunk_points):
-            part = keys[start : start + self.chunk_points]
-            padded = functional.pad(part, (0, self.chunk_points - len(part)), value=int(part[-1]))
-            field = self.decoder.field(self.lattice.positions(padded), self._biases_of(padded))
-            values[start : start + len(part)] = field[: len(part)] - self.level
-        return values
+        return self._evaluate(keys, None).sub_(self.level)
 
-    def _biases_of(self, keys: Tensor) -> list[Tensor]:
-        """Each layer's bias for every point; one row, broadcast, where the whole chunk is of one shape.
-
-        The two forms add the same number to the same product, so the values are equal to the last bit.
-        """
-        shapes = keys // self.lattice.points
-        if bool(shapes[0] == shapes[-1]):  # keys are sorted by shape
-            first = int(shapes[0])
-            return [bias[first].unsqueeze(0) for bias in self.biases]
-        return [bias[shapes] for bias in self.biases]
+    @torch.inference_mode()
+    def between(self, keys: Tensor, axis: int, t: Tensor) -> Tensor:
+        """Field float32[P] at `t` float32[P], 0 … 1, of the way from `keys` to their neighbours along `axis`."""
+        ahead = t.new_zeros(len(keys), 3)
+        ahead[:, axis] = t
+        return self._evaluate(keys, ahead).sub_(self.level)
