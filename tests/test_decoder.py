@@ -1,6 +1,6 @@
 """The decoder's evaluation: precision, regions and chunks, and that a value is its own key's and shape's alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -25,9 +25,13 @@ SHAPES = 3
 
 
 @pytest.fixture(autouse=True)
-def _inference() -> None:
+def _inference() -> Iterator[None]:
     torch.manual_seed(1)
-    torch.set_grad_enabled(False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as an actor does; where other processes want the cores, threads wait for each other
+    with torch.inference_mode():
+        yield
+    torch.set_num_threads(threads)
 
 
 def steep(family: Family, width: int = 16) -> Decoder:
