@@ -33,7 +33,7 @@ def extract(
     shapes: int,
     *,
     exact: bool = False,
-    margin: float = 1.25,
+    margin: float = 1.0,
     device: torch.device | str = "cpu",
 ) -> list[SparseField]:
     """Find the surfaces of shapes 0 … `shapes`−1 together.
@@ -43,9 +43,8 @@ def extract(
 
     The field is sampled on a coarse lattice. Every sign change seen is narrowed to a unit edge, and from there
     the surface is followed in both directions until it closes. Then the lattice is refined around samples that
-    are near a surface, judging by their value, of which nothing has been found. Near is: less than `margin` times
-    what the field changes by along a coarse edge through the surface. For a distance that is 0.71 of the edge
-    (the median over directions), and a cell's centre is 0.87 edges from its corners: hence 1.25.
+    are near a surface, judging by their value, of which nothing has been found. Near is: less than `margin` edges
+    away, where a cell's centre is 0.87 edges from its corners.
     What can be missed is a part that no sample fell into and no value gives away: isolated, thinner than a coarse
     cell, close to another surface or in a field without slope. `exact` evaluates every sample and misses nothing.
 
@@ -62,21 +61,21 @@ def extract(
     seeds = _narrow(samples, torch.cat([_gaps(samples, axis) for axis in range(3)], dim=1))
     cells = _follow(samples, torch.cat([level, seeds]))
     while stride > 1:
-        level = _unexplained(samples, level, margin * stride, slope, cells)
-        level = _around(lattice, level, (-stride, -stride // 2, 0, stride // 2, stride))
-        cells = torch.cat([cells, _follow(samples, samples.add(level))]).unique()
+        level = _unexplained(samples, level, stride, margin * stride, slope, cells)
         stride //= 2
+        level = _around(lattice, level, stride)
+        cells = torch.cat([cells, _follow(samples, samples.add(level))]).unique()
     return _collect(samples, shapes, cells)
 
 
 def coarse_stride(resolution: int) -> int:
-    """Distance of coarse samples: the largest power of two with 3·stride² ≤ N. 4 at 64, 8 at 256, 16 at 1024.
+    """Distance of coarse samples: the largest power of two with 2·stride² ≤ N and more than 8 samples an axis.
 
-    So the coarse lattice grows as N^1.5 where the surface grows as N². It has 16 samples an axis at 64, 32 at 128
-    and at 256, 64 beyond.
+    So the coarse lattice grows as N^1.5 where the surface grows as N². 2 at 32, 4 at 64, 8 at 128 and at 256, 16
+    beyond: 16 samples an axis up to 128, 32 at 256 and at 512, 64 at 1024.
     """
     stride = 1
-    while 12 * stride**2 <= resolution:
+    while 8 * stride**2 <= resolution and 16 * stride < resolution:
         stride *= 2
     return stride
 
@@ -156,38 +155,48 @@ class _Samples:
 def _sample_coarsely(samples: _Samples, shapes: int, stride: int) -> tuple[Tensor, Tensor]:
     """Evaluate every `stride`-th sample: their keys, and each shape's slope, float32[S].
 
-    The slope is what the field changes by in a unit step near the surface: the median over the coarse edges that
-    the surface crosses, or the steepest of all edges where it crosses none. A coarse step counts for 0.6 of a
-    typical |value| at most, or a field with plateaus would be near its surface everywhere.
+    The slope is what the field typically changes by in a unit step near the surface: the median over the coarse
+    edges that it crosses, zero where it crosses none. A coarse step counts for 0.75 of a typical |value| at most, or
+    a field with plateaus would be near its surface everywhere.
     """
     lattice, device = samples.lattice, samples.keys.device
     axis = torch.arange(0, lattice.resolution, stride, device=device)
     grid = torch.cartesian_prod(axis, axis, axis)
     keys = samples.add(lattice.keys(torch.arange(shapes, device=device)[:, None], grid).flatten())
     values = samples.values.reshape(shapes, len(axis), len(axis), len(axis))
-    ends = [(values.narrow(d, 0, len(axis) - 1), values.narrow(d, 1, len(axis) - 1)) for d in (1, 2, 3)]
-    change = torch.cat([(a - b).abs().flatten(1) for a, b in ends], dim=1)
-    crossed = torch.cat([((a > 0) != (b > 0)).flatten(1) for a, b in ends], dim=1)
-    median = change.masked_fill(~crossed, torch.nan).nanmedian(dim=1).values
-    slope = median.where(~median.isnan(), change.amax(dim=1))
-    return keys, slope.minimum(0.6 * values.abs().flatten(1).median(dim=1).values) / stride
+    changes = [values.diff(dim=d).abs().where((values > 0).diff(dim=d), torch.nan).flatten(1) for d in (1, 2, 3)]
+    slope = torch.cat(changes, dim=1).nanmedian(dim=1).values.nan_to_num(0)
+    return keys, slope.minimum(0.75 * values.abs().flatten(1).median(dim=1).values) / stride
 
 
-def _unexplained(samples: _Samples, keys: Tensor, reach: float, slope: Tensor, cells: Tensor) -> Tensor:
+def _unexplained(samples: _Samples, keys: Tensor, stride: int, reach: float, slope: Tensor, cells: Tensor) -> Tensor:
     """Those samples whose value puts a surface less than `reach` steps away, where no crossed cell is that near.
 
-    Cells are sought by bricks of a quarter of the reach, in the cube of bricks that holds the distance.
+    The distance is the value over the slope: along each axis the steeper difference to the samples `stride` away (the
+    mean of both would vanish on the crest over a thin part), squared and added up, and not less than is typical of
+    the shape, since a part can stand in a field that has been cut off.
+    Cells are sought a quarter farther than that, as no field keeps its slope, by bricks of a quarter of the stride, in
+    the cube of bricks that holds the distance.
     """
-    lattice = samples.lattice
-    distance = samples.at(keys).abs() / slope[keys // lattice.points]
-    keys, distance = keys[distance < reach], distance[distance < reach]
-    brick = max(1, int(reach / 4))
-    shape, ijk = lattice.split(cells)
-    bricks = lattice.keys(shape, ijk // brick).unique()
-    radius = (distance / brick).ceil().long()[:, None] + 1
-    offset = torch.arange(-math.ceil(reach / brick) - 1, math.ceil(reach / brick) + 2, device=keys.device)
-    rows = torch.cartesian_prod(offset, offset).clamp(-radius[..., None], radius[..., None])
+    lattice, values = samples.lattice, samples.at(keys)
     shape, ijk = lattice.split(keys)
+    steepest = torch.zeros_like(values)
+    for axis, step in enumerate(lattice.steps):
+        change = torch.zeros_like(values)
+        for move in (-stride, stride):
+            there = (ijk[:, axis] + move >= 0) & (ijk[:, axis] + move < lattice.resolution)
+            change = change.fmax((samples.at(keys + move * step * there) - values).abs())
+        steepest += change**2
+    distance = values.abs() / (steepest.sqrt() / stride).maximum(slope[shape])
+    near = distance < reach
+    keys, distance, shape, ijk = keys[near], distance[near], shape[near], ijk[near]
+    brick, far = max(1, stride // 4), 1.25 * distance + 1  # a cell's name is up to one step below it
+    home, cell = lattice.split(cells)
+    bricks = lattice.keys(home, cell // brick).unique()
+    radius = (far / brick).ceil().long()[:, None]
+    farthest = math.ceil((1.25 * reach + 1) / brick)
+    offset = torch.arange(-farthest, farthest + 1, device=keys.device)
+    rows = torch.cartesian_prod(offset, offset).clamp(-radius[..., None], radius[..., None])
     ends = []
     for sign in (-1, 1):  # the two ends of every row of bricks in the cube
         end = ijk[:, None] // brick + torch.cat([rows, (sign * radius).expand(rows.shape[:2])[..., None]], dim=2)
@@ -196,10 +205,10 @@ def _unexplained(samples: _Samples, keys: Tensor, reach: float, slope: Tensor, c
     return keys[~found.any(dim=1)]
 
 
-def _around(lattice: Lattice, keys: Tensor, offsets: tuple[int, ...]) -> Tensor:
-    """The samples at all combinations of `offsets` from `keys` along the three axes: sorted, unique."""
+def _around(lattice: Lattice, keys: Tensor, distance: int) -> Tensor:
+    """The samples at `keys` and at ±`distance` from them along any of the three axes: sorted, unique."""
+    offset = torch.tensor([-distance, 0, distance], device=keys.device)
     for axis, step in enumerate(lattice.steps):
-        offset = torch.tensor(offsets, device=keys.device)
         index = lattice.split(keys)[1][:, axis, None] + offset
         keys = (keys[:, None] + offset * step)[(index >= 0) & (index < lattice.resolution)].unique()
     return keys
