@@ -12,6 +12,7 @@ import socket
 import stat
 import struct
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def _run(connection: socket.socket) -> int:
     os.environ.clear()
     os.environ.update(entry.split("=", 1) for entry in said[end + 2 :])
     connection.sendall(struct.pack("I", os.getpid()))
+    threading.Thread(target=_end_with, args=[connection], daemon=True).start()
     from jobs import cli
 
     try:
@@ -92,6 +94,12 @@ def _run(connection: socket.socket) -> int:
     sys.stderr.flush()
     connection.sendall(bytes([status]))
     return status
+
+
+def _end_with(connection: socket.socket) -> None:
+    """Leave nothing running when the caller is killed: it says nothing more until then."""
+    if connection.recv(1) == b"":
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import forked
 import psutil
 import pytest
 import ray_head
+import torch
 import typer
 import yaml
 from command_lines import parse, shell_calls
@@ -119,6 +120,7 @@ class Session:
 @pytest.fixture(scope="module")
 def terminal(s3_server: str, s3_client: Any, pictures: Path, tmp_path_factory: Any) -> Iterator[dict[str, str]]:
     """That of a reader's terminal: a bucket with pictures, a Ray head that trusts it, `isofleet` on the PATH."""
+    torch.set_num_threads(1)  # of the pages' Python, which runs in this process
     s3_client.create_bucket(Bucket="shop")
     for category in ("chair", "table"):
         for number, picture in enumerate(sorted((pictures / category).iterdir())[:4]):
