@@ -121,6 +121,10 @@ class DriverMetrics(Metrics):
             "isofleet_decoder_points_total",
             "Points that the decoder evaluated. Work of this driver's actors; one that resumes begins at 0.",
         )
+        self._points_shared = self._counter(
+            "isofleet_decoder_points_shared_total",
+            "Those of these points that an idle reconstructor evaluated for a busy one. Work, as the points are.",
+        )
         self._actors = self._gauge(
             "isofleet_actors",
             "Actors of the run that have not been given up, ready or starting.",
@@ -229,6 +233,10 @@ class DriverMetrics(Metrics):
     def points(self, count: int) -> None:
         """The decoder evaluated so many points."""
         self._points.inc(count)
+
+    def points_shared(self, count: int) -> None:
+        """So many of the points were evaluated by an actor that was lent to the image's own."""
+        self._points_shared.inc(count)
 
     def in_flight(self, queues: Mapping[Queue, int]) -> None:
         """How many images are where, of those that have been taken up and have no row yet."""

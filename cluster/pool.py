@@ -17,6 +17,7 @@ that stays dead tells the cause, at once.
 import contextlib
 import logging
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
@@ -43,6 +44,9 @@ Reason = Literal["died", "preempted", "timed_out", "node_died", "out_of_memory",
 # The last three are no RayActorErrors, although they end actors' calls too.
 DEATH_ERRORS = (RayActorError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
 
+# The group of threads in which actors of a pool that lends them are spoken to beside their calls. One of its two
+# threads waits for the actor's death, the other answers: it must not be blocked for long.
+ASIDE = "aside"
 _ABSENCE_SECONDS = 60.0  # without any actor, until that is said, and again after as long
 
 logger = logging.getLogger(__name__)
@@ -122,6 +126,9 @@ class _Slot:
     calls: list["_Call"] = field(default_factory=list)
     deaths: int = 0  # since a call last finished here
     culprits: int = 0  # items found guilty here since then
+    lent_to: "_Slot | None" = None
+    helpers: list[Any] = field(default_factory=list)  # the actors that this one was told are lent to it
+    wary: bool = False  # an actor died while it was lent to this one, which gets none until a call finishes
 
 
 @dataclass(eq=False)
@@ -154,6 +161,9 @@ class ActorPool(Generic[Item]):
         first_ready_seconds: how long the first actor may wait for a node and start; the pool fails then. Later on
             an actor whose node went away waits for another node as long as it takes, and the others go on.
         key: what identifies an item; its deaths are counted under it.
+        assist: a method `(actors)` that tells a busy actor which idle ones are lent to it, always all of them; None
+            lends none. It and whatever the actors call of each other runs in the concurrency group `ASIDE`. The
+            death of a lent actor is charged to no item. While an item runs alone no actor is lent to it.
         on_restart: called once with the reason for every death of an actor.
     """
 
@@ -174,6 +184,7 @@ class ActorPool(Generic[Item]):
         memory_limit_bytes: int | None = None,
         first_ready_seconds: float = math.inf,
         key: Callable[[Item], Hashable],
+        assist: str | None = None,
         on_restart: Callable[[Reason], None],
     ) -> None:
         assert max_consecutive_deaths > max_deaths_per_item > 0, (
@@ -182,8 +193,12 @@ class ActorPool(Generic[Item]):
         assert count > 0
         assert concurrency > 0
         self.name = name
+        self.lending = False  # to be set when no tasks follow that idle actors could run
         self._constructor_args = constructor_args
-        self._remote_class: Any = ray.remote(actor_class).options(
+        grouped: Any = ray.remote
+        if assist:
+            grouped = grouped(concurrency_groups={ASIDE: 2})
+        self._remote_class: Any = grouped(actor_class).options(
             num_cpus=cpus, num_gpus=gpus, max_concurrency=concurrency, max_restarts=0, max_task_retries=0
         )
         self._concurrency = concurrency
@@ -194,6 +209,7 @@ class ActorPool(Generic[Item]):
         self._memory_limit_bytes = memory_limit_bytes
         self._first_ready_seconds = first_ready_seconds
         self._key = key
+        self._assist = assist
         self._on_restart = on_restart
 
         self._queue: deque[Task[Item]] = deque()
@@ -201,6 +217,7 @@ class ActorPool(Generic[Item]):
         self._deaths: dict[Hashable, int] = {}  # of items that are suspects
         self._calls: dict[ray.ObjectRef, _Call] = {}  # by their first return
         self._starting: dict[ray.ObjectRef, _Slot] = {}
+        self._watched: dict[ray.ObjectRef, _Slot] = {}  # calls that end with their actor; of actors that were lent
         self._cell: _Slot | None = None  # the slot that is kept for suspects
         self._ever_ready = False
         self._ready_by = time.monotonic() + first_ready_seconds
@@ -268,7 +285,7 @@ class ActorPool(Generic[Item]):
         """Kill the actors and forget every task."""
         for slot in self._slots:
             ray.kill(slot.actor)
-        for held in (self._slots, self._queue, self._suspects, self._calls, self._starting):
+        for held in (self._slots, self._queue, self._suspects, self._calls, self._starting, self._watched):
             held.clear()
         self._cell = None
 
@@ -295,6 +312,38 @@ class ActorPool(Generic[Item]):
             if slot is None:
                 return
             self._send(slot, self._queue.popleft(), alone=False)
+        if self.lending and self._assist:
+            self._lend()
+
+    def _lend(self) -> None:
+        """Share the idle actors out among the busy ones, and tell these of any change."""
+        busy = [
+            slot for slot in self._slots if slot.calls and not slot.wary and not any(call.alone for call in slot.calls)
+        ]
+        lent = dict.fromkeys(busy, 0)
+        idle = [slot for slot in self._slots if slot.ready and not slot.calls]
+        most = math.ceil(len(idle) / max(1, len(busy)))
+        for slot in self._slots:  # those that help already stay where they are, as long as that is fair
+            if slot.lent_to and slot in idle and lent.get(slot.lent_to, most) < most:
+                lent[slot.lent_to] += 1
+            else:
+                slot.lent_to = None
+        for slot in idle if busy else []:
+            if slot.lent_to:
+                continue
+            slot.lent_to = min(busy, key=lambda leader: lent[leader])
+            lent[slot.lent_to] += 1
+            if slot not in self._watched.values():
+                ref = slot.actor.__ray_call__.options(concurrency_group=ASIDE).remote(_stay)
+                self._watched[ref] = slot
+        helpers: dict[_Slot, list[Any]] = {slot: [] for slot in self._slots}
+        for slot in self._slots:
+            if slot.lent_to:
+                helpers[slot.lent_to].append(slot.actor)
+        for slot, actors in helpers.items():
+            if actors != slot.helpers:
+                slot.helpers = actors
+                getattr(slot.actor, self._assist or "").options(concurrency_group=ASIDE).remote(actors)
 
     def _send(self, slot: _Slot, task: Task[Item], alone: bool) -> None:
         method = getattr(slot.actor, task.method)
@@ -323,6 +372,11 @@ class ActorPool(Generic[Item]):
                 return self._bury(slot, _death(error))
             slot.ready = self._ever_ready = True
             return []
+        if slot := self._watched.pop(ref, None):
+            try:
+                ray.get(ref)
+            except RayError as error:
+                return self._bury(slot, _death(error))
         call = self._calls.get(ref)
         if call is None:  # its actor died, and an earlier reference of this round said so
             return []
@@ -331,6 +385,7 @@ class ActorPool(Generic[Item]):
 
     def _settle(self, call: _Call, outcome: Outcome[Item]) -> Outcome[Item]:
         self._forget(call)
+        call.slot.wary = False
         if not isinstance(outcome, InputLost):
             call.slot.deaths = call.slot.culprits = 0
             if call.alone:
@@ -360,6 +415,10 @@ class ActorPool(Generic[Item]):
         for call in lost:
             self._forget(call)
         self._starting = {ref: other for ref, other in self._starting.items() if other is not slot}
+        self._watched = {ref: other for ref, other in self._watched.items() if other is not slot}
+        if slot.lent_to and death.reason not in ("preempted", "node_died"):
+            slot.lent_to.wary = True  # what it asks for may be what kills
+        slot.lent_to, slot.helpers, slot.wary = None, [], False
         if self._cell is slot:
             self._cell = None
 
@@ -467,6 +526,7 @@ def wait(pools: Sequence[ActorPool[Any]], timeout: float | None) -> list[tuple[A
         owners = {ref: pool for pool in pools for refs in (pool._starting, pool._calls) for ref in refs}
         if not owners:
             return []
+        owners |= {ref: pool for pool in pools for ref in pool._watched}
         refs = list(owners)
         # Two kinds of wait, because one for "at least one" returns no more than one. Nothing is fetched.
         ready, _ = ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)
@@ -489,6 +549,11 @@ def _begin(actor: Any, memory_limit_bytes: int | None) -> None:
     """The first call that an actor runs: it answers once the actor is there."""
     if memory_limit_bytes is not None:
         memory.limit(memory_limit_bytes)
+
+
+def _stay(actor: Any) -> None:
+    """A call that ends with its actor's process: so the death of one that has no other calls is known at once."""
+    threading.Event().wait()
 
 
 def _end(call: _Call) -> Outcome[Any] | _Death:

@@ -121,6 +121,8 @@ class Driver:
             if not self._ledger.open_shards and self._planned:
                 self._report()
                 return
+            # Near the end of the catalog some actors are left without images: they help with the others'.
+            self._reconstructors.lending = self._planned and not any(self._waiting.values())
             self._collect(0 if more else _WAIT_SECONDS)
             self._ledger.check_budget(self._config.reconstruct)
         self._wind_down()
@@ -169,7 +171,14 @@ class Driver:
         used = {bundle.digest: bundle.uri for bundle in request.weights.values()}
         threads = max(1, int(actors.cpus_per_reconstructor))
 
-        def pool(name: str, actor_class: type, arguments: tuple[Any, ...], need: ActorNeed, at_once: int) -> Any:
+        def pool(
+            name: str,
+            actor_class: type,
+            arguments: tuple[Any, ...],
+            need: ActorNeed,
+            at_once: int,
+            assist: str | None = None,
+        ) -> Any:
             return ActorPool(
                 name,
                 actor_class,
@@ -185,12 +194,13 @@ class Driver:
                 memory_limit_bytes=None if need.gpus else actors.memory_limit_bytes,
                 first_ready_seconds=self._config.ray.wait_for_nodes_seconds or math.inf,
                 key=_item_id,
+                assist=assist,
                 on_restart=self._metrics.actor_restarted,
             )
 
         held = (self._config.store, self._config.images, used, recipe, threads)
         return (
-            pool("reconstructor", Reconstructor, held, needs[0], CALLS_AT_ONCE),
+            pool("reconstructor", Reconstructor, held, needs[0], CALLS_AT_ONCE, Reconstructor.assist.__name__),
             pool("mesher", Mesher, (self._config.store, recipe), needs[1], 1),
         )
 
@@ -272,8 +282,9 @@ class Driver:
 
     def _reconstructed(self, outcome: Outcome[Source]) -> None:
         match outcome:
-            case Finished(task, Batch(results, requests, device), refs, deaths):
+            case Finished(task, Batch(results, requests, device, shared), refs, deaths):
                 self._meter.images(len(results), device)
+                self._metrics.points_shared(shared)
                 self._metrics.store_requests(requests)
                 orders = []
                 for result in results:

@@ -99,9 +99,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A call's answer: one result for each source, in order, the store requests that it made, and on which kind of
-    device it ran: the GPU's name, or "CPU"."""
+    """A call's answer: one result for each source, in order, the store requests that it made, on which kind of device
+    it ran (the GPU's name, or "CPU"), and how many of its points other actors evaluated."""
 
     results: tuple[Reconstruction | Failure, ...]
     requests: tuple[Request, ...]
     device: str
+    points_shared: int

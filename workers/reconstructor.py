@@ -6,11 +6,13 @@ It runs with two calls at once: while one holds the device, the next already fet
 
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +24,11 @@ from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, 
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
+from workers.fan_out import Asked, FanOut
 from workers.field import SparseField
 from workers.grid import Lattice
 from workers.images import Framing, count_pixels, decode, key_out, prepare
-from workers.isosurface import extract
+from workers.isosurface import Evaluate, extract
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
 from workers.tally import Tally
 from workers.weights import Bundle, cache_folder, load_cached
@@ -55,6 +58,36 @@ class _Ration:
             with self._changed:
                 self._left += part
                 self._changed.notify_all()
+
+
+class _Turns:
+    """Who computes: one at a time, and what other actors ask for only while there is nothing of one's own."""
+
+    def __init__(self) -> None:
+        self._computing, self._lending = threading.Lock(), threading.Lock()
+        self._counting, self._waiting = threading.Lock(), 0
+
+    @contextmanager
+    def own(self) -> Iterator[None]:
+        with self._counting:
+            self._waiting += 1
+        try:
+            with self._computing:
+                yield
+        finally:
+            with self._counting:
+                self._waiting -= 1
+
+    @contextmanager
+    def lent(self) -> Iterator[bool]:
+        """Whether the turn is the other actor's. Never waits for an own computation: the other one has better to do."""
+        with self._lending:
+            free = not self._waiting and self._computing.acquire(blocking=False)
+            try:
+                yield free
+            finally:
+                if free:
+                    self._computing.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +120,15 @@ class Reconstructor:
         self._bundles: dict[str, Bundle] = {}
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device_name = torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
+        # Another kind of processor, or of library, may round otherwise.
+        self._kind = f"{self._device_name} {torch.backends.cpu.get_cpu_capability()} {torch.__version__}"
         # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
         self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
         self._chunk_points = recipe.chunk_points or CHUNK_POINTS[self._device]
-        self._computing, self._loading = threading.Lock(), threading.Lock()
+        self._turns, self._loading = _Turns(), threading.Lock()
+        self._helpers: Sequence[Any] = ()
+        self._shared = 0  # points of the own computation that helpers evaluated
+        self._asked: tuple[str, Evaluate] | None = None  # the field that was last evaluated for another actor
         # One picture of the largest size at a time, or many small ones: memory does not depend on what comes together.
         self._pixels = _Ration(images.max_pixels)
         self._fetchers = ThreadPoolExecutor(_FETCHERS * CALLS_AT_ONCE, "fetch")
@@ -119,11 +157,29 @@ class Reconstructor:
             else:
                 inputs.append(_Input(source, *read))
         fields: list[SparseField] = []
+        shared = 0
         if inputs:
-            with self._computing:
+            with self._turns.own():
+                self._shared = 0
                 self._compute(bundle, inputs, results, fields)
+                shared = self._shared
         ordered = tuple(results[source.item_id] for source in sources)
-        return Batch(ordered, self._tally.take(), self._device_name), fields
+        return Batch(ordered, self._tally.take(), self._device_name, shared), fields
+
+    def assist(self, helpers: Sequence[Any]) -> None:
+        """From now on these reconstructors are lent to this one."""
+        self._helpers = helpers
+
+    def evaluate(self, asked: Asked, keys: np.ndarray) -> np.ndarray | None:
+        """For another reconstructor: the field float32[P] at `keys` int64[P]; None when this one has work of its own,
+        or is of another kind. Raises RequestError as `reconstruct` does."""
+        with self._turns.lent() as free:
+            if not free or asked.kind != self._kind:
+                return None
+            if self._asked is None or self._asked[0] != asked.name:
+                latents = torch.tensor(asked.latents, device=self._device)
+                self._asked = asked.name, self._field(self._bundle(asked.weights_digest), latents)
+            return self._asked[1](torch.tensor(keys, device=self._device)).cpu().numpy()
 
     def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray | None] | Failure:
         """The network's input float32[128, 128] of one picture; None where its latent is known."""
@@ -203,7 +259,8 @@ class Reconstructor:
     def _extract(self, bundle: Bundle, latents: torch.Tensor) -> Sequence[SparseField | Exception]:
         """The field of each latent. If the batch fails, each alone, so that one bad latent spoils no other's."""
         lattice = Lattice(self._recipe.resolution)
-        field = LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._chunk_points)
+        asked = Asked(uuid.uuid4().hex, self._kind, bundle.digest, latents.cpu().numpy())
+        field = FanOut(self._field(bundle, latents), asked, self._chunk_points, lambda: self._helpers)
         try:
             return extract(field, lattice, len(latents), exact=self._recipe.exact, device=self._device)
         except Exception as error:
@@ -212,6 +269,12 @@ class Reconstructor:
                     raise
                 return [error]
             return [self._extract(bundle, latent)[0] for latent in latents.split(1)]
+        finally:
+            self._shared += field.shared
+
+    def _field(self, bundle: Bundle, latents: torch.Tensor) -> Evaluate:
+        lattice = Lattice(self._recipe.resolution)
+        return LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._chunk_points)
 
     def _bundle(self, digest: str) -> Bundle:
         with self._loading:
