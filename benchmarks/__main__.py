@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import comparison, driver, extraction, faults, job, planning, thin
+from benchmarks import comparison, driver, extraction, fan_out, faults, job, planning, thin
 from jobs.run import code_version
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "extraction": extraction.run,
     "comparison": comparison.run,
     "job": job.run,
+    "fan_out": fan_out.run,
     "driver": driver.run,
     "planning": planning.run,
     "faults": faults.run,
