@@ -77,6 +77,16 @@ def test_a_solid_is_saved_as_its_name_says(chair: Solid, tmp_path: Path) -> None
         assert read.volume == pytest.approx(chair.report.volume, rel=1e-4)
 
 
+def test_a_file_has_the_axes_and_the_size_that_were_asked_for(chair: Solid, tmp_path: Path) -> None:
+    low, high = chair.vertices.min(axis=0), chair.vertices.max(axis=0)
+    x, y, z = (high - low) * (1.2 / (high - low).max())
+    for up_axis, sides in (("y", (x, y, z)), ("z", (x, z, y))):
+        path = chair.save(tmp_path / f"chair-{up_axis}.ply", up_axis=up_axis, size_m=1.2)  # type: ignore[arg-type]
+        read = trimesh.load_mesh(path)
+        assert read.extents == pytest.approx(sides, rel=1e-5)
+        assert read.volume > 0
+
+
 def test_a_notebook_shows_a_solid_as_a_picture(chair: Solid) -> None:
     with Image.open(io.BytesIO(chair._repr_png_())) as picture:
         assert (picture.format, picture.size) == ("PNG", (320, 320))
@@ -97,6 +107,8 @@ def test_what_is_wrong_is_one_sentence(model: Model, chair: Solid, tmp_path: Pat
         ),
         "nowhere/chair.glb: cannot be written (No such file or directory)": lambda: chair.save("nowhere/chair.glb"),
         "the format is 'fbx'; choose one of glb, obj, ply, stl": lambda: chair.to_bytes("fbx"),  # type: ignore[arg-type]
+        "up_axis is 'z'; a glb file has y": lambda: chair.to_bytes("glb", up_axis="z"),
+        "size_m is -1; it must be a number of metres above 0": lambda: chair.to_bytes("ply", size_m=-1),
         "resolution is 7; choose one from 8 to 1024": lambda: model.mesh(chair.latent, resolution=7),
         "the latent has the shape (3,); these weights' latents have (128,)": lambda: model.mesh([0, 0, 1]),
         f"the picture cannot be read: {tmp_path}/none.png does not exist": lambda: model.encode(tmp_path / "none.png"),

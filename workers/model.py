@@ -26,6 +26,7 @@ from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
 from workers.mesh import Format, Mesh, MeshReport, build, check, export, verify
+from workers.messages import UpAxis
 from workers.reconstructor import CHUNK_POINTS
 from workers.render import Camera, render, vertex_normals
 
@@ -152,23 +153,28 @@ class Solid:
         """int32[F, 3], counter-clockwise seen from outside."""
         return self.mesh.faces
 
-    def to_bytes(self, format: Format = "glb") -> bytes:
-        """The mesh as a file's bytes, `glb`, `obj`, `ply` or `stl`, with the front to +Z.
+    def to_bytes(self, format: Format = "glb", *, up_axis: UpAxis = "y", size_m: float | None = None) -> bytes:
+        """The mesh as a file's bytes: `glb`, `obj`, `ply` or `stl`.
 
-        Raises RequestError for another format.
+        The file's axes are right-handed: +Y up with the front to +Z, or with `up_axis` z, which GLB has not, +Z up with
+        the front to −Y. With `size_m` the longest side of the bounding box is so many metres. Raises RequestError.
         """
         if format not in get_args(Format):
             raise RequestError(f"the format is {format!r}; choose one of {', '.join(get_args(Format))}")
-        return export(place(self.mesh, "y", None), format)
+        if up_axis not in get_args(UpAxis) or (format == "glb" and up_axis != "y"):
+            raise RequestError(f"up_axis is {up_axis!r}; a {format} file has {'y' if format == 'glb' else 'y or z'}")
+        if size_m is not None and not (np.isfinite(size_m) and size_m > 0):
+            raise RequestError(f"size_m is {size_m}; it must be a number of metres above 0")
+        return export(place(self.mesh, up_axis, size_m), format)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the mesh to a file, whose name says the format: `chair.glb`. Raises RequestError."""
+    def save(self, path: str | Path, *, up_axis: UpAxis = "y", size_m: float | None = None) -> Path:
+        """Write the mesh to a file, whose name says the format: `chair.glb`. Raises what `to_bytes` does."""
         target = Path(path)
         format = target.suffix.lower().removeprefix(".")
         if format not in get_args(Format):
             endings = ", ".join(f".{known}" for known in get_args(Format))
             raise RequestError(f"{target}: the name says no format; let it end in one of {endings}")
-        data = self.to_bytes(format)  # type: ignore[arg-type]
+        data = self.to_bytes(format, up_axis=up_axis, size_m=size_m)  # type: ignore[arg-type]
         try:
             target.write_bytes(data)
         except OSError as error:
