@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from chromium import Browser, browser  # noqa: F401
 from PIL import Image
 from ray_fixtures import ray_session  # noqa: F401
 
@@ -27,15 +29,22 @@ from workers.isosurface import extract
 PICTURES = sorted(path for path in Path(str(files("jobs.demo") / "images")).rglob("*") if path.is_file())
 
 
-@pytest.mark.usefixtures("ray_session")
-def test_the_demo_makes_a_checked_mesh_of_every_picture(tmp_path, monkeypatch, capsys) -> None:
-    output = tmp_path / "demo-output"
-    monkeypatch.setattr(sys, "argv", ["isofleet", "demo", str(output), "--json"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    assert ended.value.code == 0, said.err
-    assert str(output / "report" / "index.html") in said.err
+@pytest.fixture(scope="module")
+def demo(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:  # noqa: F811
+    """Where the command `isofleet demo --json` wrote, and what it said on standard output and error."""
+    output = tmp_path_factory.mktemp("demo") / "demo-output"
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", ["isofleet", "demo", str(output), "--json"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0, stderr.getvalue()
+    return output, stdout.getvalue(), stderr.getvalue()
+
+
+def test_the_demo_makes_a_checked_mesh_of_every_picture(demo: tuple[Path, str, str]) -> None:
+    output, stdout, stderr = demo
+    assert str(output / "report" / "index.html") in stderr
     assert (output / "report" / "index.html").is_file()
 
     rows = manifest.read(Stores(StoreSettings()), str(output)).to_pylist()
@@ -47,11 +56,21 @@ def test_the_demo_makes_a_checked_mesh_of_every_picture(tmp_path, monkeypatch, c
         assert made.is_watertight
         assert made.volume > 0
         assert (np.abs(made.vertices) < 0.5 + 1 / row["resolution"]).all()
-    counts = json.loads(said.out)
+    counts = json.loads(stdout)
     assert (counts["images"], counts["ok"], counts["failed"]) == (len(rows), len(rows), 0)
     with Image.open(output / "preview.png") as sheet:
         assert sheet.width > sheet.height > 300
         assert np.asarray(sheet).std() > 10
+
+
+def test_the_demo_is_seen_in_a_browser_without_a_network(demo: tuple[Path, str, str], browser: Browser) -> None:  # noqa: F811
+    browser.open((demo[0] / "report" / "index.html").as_uri())
+    assert browser.texts("#figures dd")[:2] == [str(len(PICTURES)), "0"]
+    browser.choose("category", "chair")
+    browser.click("#grid .card")
+    browser.until("document.getElementById('viewer-note').textContent.startsWith('All ')")
+    assert all(address.startswith(("file:", "data:")) for address in browser.requests())
+    assert browser.complaints() == []
 
 
 @pytest.fixture(scope="module")

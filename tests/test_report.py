@@ -1,7 +1,6 @@
 """The report's files: which rows are shown, what lies beside the page, and what it says of what is gone."""
 
 import json
-import shutil
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from conftest import BROKEN, S3, Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from report_world import change, moved
 
 from cluster.config import Config, StoreSettings
 from cluster.errors import RequestError
@@ -33,27 +33,7 @@ STORES = Stores(StoreSettings())
 @pytest.fixture
 def output(undisturbed: Run, catalog: Path, tmp_path: Path) -> Path:
     """A finished run of 40 images, five of them failed, with pictures of its own."""
-    output = Path(shutil.copytree(undisturbed.output, tmp_path / "meshes"))
-    pictures = str(shutil.copytree(catalog, tmp_path / "photos"))  # with their times, and so their ETags
-
-    def move(row: dict[str, Any]) -> None:
-        row["source_uri"] = row["source_uri"].replace(str(catalog), pictures)
-        row["mesh_uri"] = row["mesh_uri"] and row["mesh_uri"].replace(str(undisturbed.output), str(output))
-
-    change(output, move)
-    return output
-
-
-def change(output: Path, edit) -> None:
-    """Rewrite each part of a manifest with its rows edited."""
-    from jobs import parquet
-
-    for part in sorted(output.glob("manifest/*.parquet")):
-        table = parquet.from_bytes(part.read_bytes(), manifest.SCHEMA, str(part))
-        rows = table.to_pylist()
-        for row in rows:
-            edit(row)
-        part.write_bytes(parquet.to_bytes(pa.Table.from_pylist(rows, schema=table.schema)))
+    return moved(undisturbed, catalog, tmp_path)
 
 
 def called(path: Path) -> list[Any]:
@@ -224,6 +204,7 @@ def test_a_report_in_a_bucket_says_what_its_files_are(
     assert kinds == {
         ".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".webp": "image/webp",
         ".js": "text/javascript; charset=utf-8", ".txt": "text/plain; charset=utf-8",
+        ".svg": "image/svg+xml",
     }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 _THREE_BEGINS, _THREE_ENDS = "/**\n * @license\n * Copyright 2010-", "THREE.GLTFLoader=GLTFLoader;})();"
 

@@ -55,7 +55,6 @@ const isofleet = (() => {
       }
     };
     await Promise.all(Array.from({ length: 6 }, worker));
-    waiting.items.forEach((tell) => tell());
   };
 
   // Text of strangers comes in by append and setAttribute alone, and is isolated from the direction of its surroundings.

@@ -155,6 +155,7 @@ isofleet.gallery = (() => {
   });
 
   const set = (values) => {
+    fill(); // a value can be chosen once it is among the options
     $("filters").reset();
     for (const field of FIELDS) if (values[field]) $(field).value = values[field];
     for (const field of FIELDS) if ($(field).selectedIndex === -1) $(field).selectedIndex = 0;
@@ -200,7 +201,10 @@ isofleet.gallery = (() => {
   isofleet.onItems(() => {
     if (waits) return;
     waits = true;
-    setTimeout(() => { waits = false; const values = get(); fill(); if (Object.keys(values).length) set({ ...values, ...isofleet.wished?.() }); else keep(); }, 120);
+    setTimeout(() => {
+      waits = false;
+      if (state.loaded < state.run.sheets) { fill(); keep(); } // the last is for whoever waits for all
+    }, 120);
   });
 
   return { begin, set, get, focus, measure, place: (item) => places.get(item.index), at: (place) => shown[place], size: () => shown.length };

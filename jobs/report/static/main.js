@@ -101,7 +101,6 @@
         ["tried again", request.again ? el("span", {}, code(request.again.uri), " ", code(request.again.codes.join(", "))) : null], ...options]));
   };
 
-  isofleet.wished = () => wished();
   isofleet.onRun((run) => {
     head(run);
     about(run);
