@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ _SWITCHES = (
     "--disable-sync",
     "--no-first-run",
 )
-_SECONDS = 20.0  # a machine that runs two test files at once may be slow
+_SECONDS = 60.0  # a machine that runs two test files at once may be slow
 _AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -105,19 +106,28 @@ class Browser:
         ]
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Chromium, where it is installed with its driver."""
-    require("chromium", "chromedriver")
+@contextmanager
+def start(profile: Path | str) -> Iterator[Browser]:
+    """Chromium with a profile of its own."""
     options = Options()
     options.binary_location = str(shutil.which("chromium"))
-    for switch in (*_SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+    for switch in (*_SWITCHES, f"--user-data-dir={profile}"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     driver.set_script_timeout(_SECONDS)
-    yield Browser(driver)
-    driver.quit()
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium, where it is installed with its driver."""
+    require("chromium", "chromedriver")
+    with start(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

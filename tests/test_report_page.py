@@ -4,6 +4,7 @@ import base64
 import functools
 import io
 import itertools
+import json
 import re
 import shutil
 import threading
@@ -108,6 +109,37 @@ def test_the_gallery_filters_sorts_and_is_found_again_by_its_address(browser: Br
     assert browser.texts("#count") == ["35 of 40 images"]
     browser.choose("q", "STÜHLE ☕")  # in the address of the picture, whatever its case
     assert browser.texts("#count") == ["1 of 40 images"]
+
+
+def test_a_page_of_thousands_holds_what_is_on_the_screen(browser: Browser, page: Path, tmp_path: Path) -> None:  # noqa: F811
+    """5,040 items: the first sheet's, 210 times, each with its pictures."""
+    folder = Path(shutil.copytree(page.parent, tmp_path / "report"))
+    script = (folder / "data" / "00000.js").read_text().removeprefix("isofleet.sheet(0,")
+    for index in range(210):
+        (folder / "data" / f"{index:05d}.js").write_text(f"isofleet.sheet({index},{script}")
+        shutil.copy(page.parent / "sheets" / "00000.webp", folder / "sheets" / f"{index:05d}.webp")
+    run = (folder / "data" / "run.js").read_text()
+    (folder / "data" / "run.js").write_text(
+        run.replace('"sheets":2,', '"sheets":210,').replace('"items":40,', '"items":5040,')
+    )
+    browser.open((folder / "index.html").as_uri())
+    assert browser.texts("#count")[0].startswith("5,040 images")
+    most = 3 * (900 // 190 + 2 + 2 * 2) + 1  # columns × (rows on the screen, two that are cut, two more on either side)
+    for share in (0, 0.37, 1):
+        browser.run("scrollTo(0, arguments[0] * document.documentElement.scrollHeight)", share)
+        browser.until("document.querySelectorAll('#grid li')[1].getBoundingClientRect().bottom > -900")
+        places = [
+            int(place)
+            for place in browser.run("return [...document.querySelectorAll('#grid li')].map((one) => one.ariaPosInSet)")
+        ]
+        assert len(places) <= most
+        assert places == sorted(places)
+    assert places[-1] == 5040
+    browser.choose("sort", "vertices")
+    browser.choose("outcome", "failed")
+    failed = json.loads(f"[{script.rpartition(')')[0]}]")[0]["items"]["status"].count("failed")
+    assert browser.texts("#count")[0].startswith(f"{210 * failed:,} of 5,040 images")
+    assert len(names(browser)) <= most
 
 
 def test_a_mesh_turns_by_mouse_and_wheel(browser: Browser, page: Path) -> None:  # noqa: F811
