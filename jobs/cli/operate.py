@@ -97,9 +97,10 @@ def submit(
     job = start(jobs, request)
     if not job.is_new:
         typer.echo(f"isofleet: the cluster has this job already: {job.submission_id} is {job.state}.", err=True)
-    if not as_json:
-        typer.echo(job.submission_id)
-    status = _follow(jobs, job.submission_id) if wait else 0
+    shown = None if as_json else job.submission_id
+    if shown and not wait:
+        typer.echo(shown)
+    status = _follow(jobs, job.submission_id, shown) if wait else 0
     if as_json:
         typer.echo(json.dumps(asdict(job) | {"state": jobs.state(job.submission_id)}))
     raise typer.Exit(status)
@@ -217,8 +218,11 @@ def _number(option: str, name: str, text: str) -> float:
         raise RequestError(f"{option} {name}={text}: {text!r} is not a number.") from error
 
 
-def _follow(jobs: "RayJobs", submission_id: str) -> int:
+def _follow(jobs: "RayJobs", submission_id: str, first: str | None = None) -> int:
+    """Print `first`, then a job's log until it ends. Whoever has read `first` may press Ctrl-C, and is answered."""
     try:
+        if first:
+            typer.echo(first)
         return jobs.follow(submission_id, lambda text: typer.echo(text, nl=False, err=True))
     except KeyboardInterrupt:
         raise RunError(
