@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import comparison, driver, extraction, fan_out, faults, job, planning, thin
+from benchmarks import comparison, driver, extraction, fan_out, faults, job, planning, thin, views
 from jobs.run import code_version
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "driver": driver.run,
     "planning": planning.run,
     "faults": faults.run,
+    "views": views.run,
 }
 
 

@@ -7,6 +7,7 @@ the items are frozen: see `worklist`. Memory does not grow with the number of im
 import contextlib
 import functools
 import hashlib
+import itertools
 import re
 import tempfile
 from abc import ABC, abstractmethod
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os.path import splitext
 from pathlib import PurePosixPath
-from typing import IO, cast
+from typing import IO, TypeVar, cast
 
 from cluster.errors import RequestError
 from cluster.store import NotFound, StoreError, Stores, TooLarge, canonical, join
 from jobs import scratch, table
+from jobs.objects import COLUMN as OBJECT
+from jobs.objects import Groups, Numbered
 from workers.failure import ErrorCode
 from workers.images import EXTENSIONS
+from workers.views import MAX_VIEWS
 
 DEFAULT_CATEGORY = "object"
 
@@ -38,12 +42,16 @@ _COMPONENT = re.compile(rf"\w[\w.-]{{0,{_MAX_COMPONENT - 1}}}", re.ASCII)
 _MESH_SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 
 
+_Value = TypeVar("_Value", str, float)
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row of a catalog. `item_id` and `category` are safe as paths; `size` is the file's in bytes, `size_m` the
-    object's: its longest side in metres.
+    """One picture of a catalog, or one object of which it has several. `item_id` and `category` are safe as paths;
+    `size` is the file's in bytes, `size_m` the object's: its longest side in metres.
 
-    With an `error_code` the row was wrong from the start: nothing is fetched, and it fails with that code.
+    `views` are the addresses of an object's pictures, sorted; `source_uri` is then the first. A picture by itself has
+    none. With an `error_code` the row was wrong from the start: nothing is fetched, and it fails with that code.
     """
 
     item_id: str
@@ -54,6 +62,7 @@ class Item:
     size_m: float | None = None
     error_code: str | None = None
     error_message: str | None = None
+    views: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,10 @@ class _Listing(Catalog):
 
 
 class _Table(Catalog):
-    """A file with one image a row. A wrong row becomes an item with an error code; rows count from 1."""
+    """A file with one image a row, in which a column `object` may say which of them show the same.
+
+    A wrong row becomes an item with an error code; rows count from 1.
+    """
 
     @functools.cached_property
     def _file(self) -> tuple[IO[bytes], str]:
@@ -170,18 +182,36 @@ class _Table(Catalog):
     def version(self) -> str | None:
         return self._file[1]
 
+    @functools.cached_property
+    def _groups(self) -> Groups:
+        return Groups(lambda: table.rows(self._file[0].name, self.uri))
+
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         skip = after.count if after else 0
         ids = scratch.database("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
         with contextlib.closing(ids) as seen:
-            for number, cells in enumerate(table.rows(self._file[0].name, self.uri), start=1):
-                item = self._item(number, cells)
+            items = itertools.chain.from_iterable(map(self._items, self._groups))
+            for count, (number, item) in enumerate(items, start=1):
                 if item.error_code is None:
                     added = seen.execute("INSERT OR IGNORE INTO ids VALUES (?)", (item.item_id,)).rowcount
                     if not added:
                         item = _duplicate(number, item)
-                if number > skip:
+                if count > skip:
                     yield "", item
+
+    def _items(self, rows: Iterator[Numbered]) -> Iterator[tuple[int, Item]]:
+        """What rows of one object, or one row of none, stand for, with the numbers of rows: the wrong ones first."""
+        views: _Views | None = None
+        for number, cells in rows:
+            item = self._item(number, cells)
+            if isinstance(cells, str) or item.error_code is not None or not (name := cells.get(OBJECT)):
+                yield number, item
+                continue
+            views = views or _Views(number, name, self.uri)
+            if not views.add(item, said=bool(self._category or cells.get("category"))):
+                yield number, self._bad(number, item.source_uri, "names a picture that its object has: remove it")
+        if views:
+            yield views.first, views.item()
 
     def _item(self, number: int, cells: table.Cells | str) -> Item:
         if isinstance(cells, str):
@@ -225,6 +255,61 @@ class _Table(Catalog):
 
     def _nothing(self) -> str:
         return f"the table {self.uri} has no rows; name one that has some"
+
+
+class _Views:
+    """The pictures of one object, as its rows come. No more is kept of them than an object may have."""
+
+    def __init__(self, first: int, name: str, table_uri: str) -> None:
+        """`first` is the number of its first row."""
+        self.first = first
+        self._name = name
+        self._table = table_uri
+        self._uris: set[str] = set()
+        self._said: set[str] = set()
+        self._lain: set[str] = set()
+        self._sizes: set[float] = set()
+        self._least = ""
+
+    def add(self, item: Item, *, said: bool) -> bool:
+        """Take a row's picture, whose category the row itself said or not; False if it was there before."""
+        _keep_two(self._said if said else self._lain, item.category)
+        if item.size_m is not None:
+            _keep_two(self._sizes, item.size_m)
+        self._least = min(self._least or item.source_uri, item.source_uri)
+        if item.source_uri in self._uris:
+            return False
+        if len(self._uris) <= MAX_VIEWS:
+            self._uris.add(item.source_uri)
+        return True
+
+    def item(self) -> Item:
+        """The object. What it is made of does not depend on the order of its rows."""
+        categories = sorted(self._said or self._lain)
+        if len(self._uris) > MAX_VIEWS:
+            return self._bad(f"has more than {MAX_VIEWS} pictures, which are the most: leave some out")
+        if len(categories) > 1:
+            both = " and ".join(map(repr, categories))
+            return self._bad(f"has the categories {both}: give all its rows one in a column 'category'")
+        if len(self._sizes) > 1:
+            both = " and ".join(f"{size:g}" for size in sorted(self._sizes))
+            return self._bad(f"has the sizes {both} m: give all its rows one in the column 'size_m'")
+        views = tuple(sorted(self._uris))
+        size_m = next(iter(self._sizes), None)
+        return Item(item_id_for(self._name), views[0], categories[0], size_m=size_m, views=views)
+
+    def _bad(self, reason: str) -> Item:
+        item_id = _hashed(f"object {self._name}\0")  # as of a bad row: no good one has it
+        message = f"The object {self._name[:_MAX_READABLE]} of {self._table} {reason}."
+        code = ErrorCode.BAD_CATALOG_ROW.value
+        return Item(item_id, self._least, DEFAULT_CATEGORY, error_code=code, error_message=message)
+
+
+def _keep_two(values: set[_Value], value: _Value) -> None:
+    """Add a value to what contradicts itself if there are two of them: the least two are enough to be named."""
+    values.add(value)
+    if len(values) > 2:
+        values.remove(max(values))
 
 
 def _duplicate(number: int, item: Item) -> Item:

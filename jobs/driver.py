@@ -7,11 +7,12 @@ the catalog.
     catalog → shards → Reconstructor (picture → sparse field) → Mesher (field → mesh in the store) → rows → commit
 """
 
+import itertools
 import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cluster.config import Config
@@ -219,7 +220,9 @@ class Driver:
                 continue
             digest = request.digest_for(item.category)
             mesh_uri = join(self._output, "meshes", item.category, f"{item.item_id}.{request.format}")
-            source = Source(item.item_id, item.source_uri, item.etag, digest or "", mesh_uri, known)
+            source = Source(
+                item.item_id, item.source_uri, item.etag, digest or "", mesh_uri, views=item.views, encoded=known
+            )
             self._pending[item.item_id] = _Pending(item, shard.index, source)
             if item.error_code:
                 self._fail(item.item_id, ErrorCode(item.error_code), item.error_message or "")
@@ -265,13 +268,17 @@ class Driver:
         return self._config.reconstruct.batch_size * CALLS_AT_ONCE * max(1, self._reconstructors.alive)
 
     def _next_batch(self) -> tuple[Source, ...]:
-        """Sources of one bundle: a full batch, or near the end of the catalog an even share for each actor."""
+        """Sources of one bundle: a full batch, or near the end of the catalog an even share for each actor. They have
+        no more pictures than a batch either, unless one object alone has."""
         if not any(self._waiting.values()):
             return ()
         queue = max(self._waiting.values(), key=len)
         share = math.ceil(len(queue) / max(1, self._reconstructors.alive))
-        size = min(self._config.reconstruct.batch_size, share if self._planned else len(queue))
-        return tuple(queue.popleft() for _ in range(size))
+        most = self._config.reconstruct.batch_size
+        size = min(most, share if self._planned else len(queue))
+        pictures = itertools.accumulate(len(source.pictures) for source in itertools.islice(queue, size))
+        fit = sum(1 for count in pictures if count <= most)
+        return tuple(queue.popleft() for _ in range(max(1, fit)))
 
     def _submit(self, task: Task[Source]) -> None:
         for source in task.items:
@@ -387,6 +394,8 @@ class Driver:
             etag=read.etag or pending.item.etag,
             source_bytes=pending.item.size if read.source_bytes is None else read.source_bytes,
             width=read.width, height=read.height, fetch_ms=read.fetch_ms, size_m=pending.item.size_m,
+            view_uris=pending.item.views or None, views_used=read.views_used,
+            views_failed=None if read.views_used is None else [asdict(view) for view in read.views_failed],
             weights_digest=pending.source.weights_digest or None, code_version=run.code_version(), **columns,
         )  # fmt: skip
         del self._pending[row.item_id]

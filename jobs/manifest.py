@@ -23,9 +23,11 @@ from jobs import parquet
 from jobs.worklist import Shard, planned
 from workers.failure import ErrorCode
 from workers.messages import Encoded, Reading
+from workers.views import ViewFailure
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
-_LATER = ("carried_from", "up_axis", "size_m")  # columns that parts of earlier versions lack
+# Columns that parts of earlier versions lack.
+_LATER = ("carried_from", "up_axis", "size_m", "view_uris", "views_used", "views_failed")
 _COUNTS_KEY = b"isofleet.part"  # in a part's key-value metadata: its Counts, as JSON
 _READERS = 16  # requests for the ends of parts at once: small ones, which wait for the store and not for a CPU
 _PART = re.compile(r"shard-(\d{5,})\.parquet")
@@ -40,22 +42,34 @@ def _maybe(kind: pa.DataType, description: str, unit: str = "") -> Any:
     return field(default=None, metadata=column)
 
 
-def _floats(length: int = -1) -> pa.DataType:
-    return pa.list_(pa.field("element", pa.float32(), nullable=False), length)
+def _list(kind: pa.DataType, length: int = -1) -> pa.DataType:
+    return pa.list_(pa.field("element", kind, nullable=False), length)
+
+
+_VIEW_FAILED = pa.struct([pa.field(name, pa.string(), False) for name in ("uri", "error_code", "error_message")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What became of one image. Raises ValueError where `status` and the other columns disagree."""
+    """What became of one image, or of one object of several. Raises ValueError where `status` disagrees with others."""
 
     run_id: str = _always(pa.string(), "the run that wrote the row")
     shard: int = _always(pa.int32(), "index of the shard, from 0")
     item_id: str = _always(pa.string(), "the image's id, unique in the catalog and safe as a path")
-    source_uri: str = _always(pa.string(), "where the image lies")
-    etag: str | None = _maybe(pa.string(), "the image's ETag when it was read, else in the catalog")
-    source_bytes: int | None = _maybe(pa.int64(), "size of the image file", "B")
-    width: int | None = _maybe(pa.int32(), "width of the upright image", "px")
-    height: int | None = _maybe(pa.int32(), "height of the upright image", "px")
+    source_uri: str = _always(pa.string(), "where the image lies; of an object, its first picture")
+    etag: str | None = _maybe(
+        pa.string(), "the image's ETag when it was read, else in the catalog; of an object, one for all"
+    )
+    source_bytes: int | None = _maybe(pa.int64(), "size of the image file; of an object, of all", "B")
+    width: int | None = _maybe(pa.int32(), "width of the upright image; of an object, of its first", "px")
+    height: int | None = _maybe(pa.int32(), "height of the upright image; of an object, of its first", "px")
+    view_uris: Sequence[str] | None = _maybe(
+        _list(pa.string()), "the pictures of an object, sorted; null for an image by itself"
+    )
+    views_used: int | None = _maybe(pa.int32(), "how many of them the mesh was made of; null if none was read")
+    views_failed: Sequence[Mapping[str, str]] | None = _maybe(
+        _list(_VIEW_FAILED), "those that could not be used, and why: each a code below and a sentence"
+    )
     category: str = _always(pa.string(), "category of the object, which chose the weights")
     status: Literal["ok", "failed"] = _always(pa.string(), "`ok` or `failed`")
     error_code: str | None = _maybe(pa.string(), "why it failed: one of the codes below")
@@ -75,7 +89,7 @@ class Row:
         pa.float64(), "enclosed volume; a training shape's bounding box has diagonal 1", "diagonal³ or, with size_m, m³"
     )
     bounds: Sequence[float] | None = _maybe(
-        _floats(6), "min x, y, z, max x, y, z in the file's axes", "diagonal or, with size_m, m"
+        _list(pa.float32(), 6), "min x, y, z, max x, y, z in the file's axes", "diagonal or, with size_m, m"
     )
     euler_number: int | None = _maybe(pa.int64(), "vertices − edges + faces: 2 for a sphere, 0 for a torus")
     up_axis: str | None = _maybe(pa.string(), "which way is up in the file: `y` (front +Z) or `z` (front −Y)")
@@ -85,7 +99,7 @@ class Row:
     resolution: int | None = _maybe(pa.int32(), "samples along an axis of the lattice")
     points_evaluated: int | None = _maybe(pa.int64(), "points at which the decoder was asked")
     latent: Sequence[float] | None = _maybe(
-        _floats(), "the image's latent vector: search, deduplicate or re-mesh with it, without the image"
+        _list(pa.float32()), "the image's latent vector: search, deduplicate or re-mesh with it, without the image"
     )
     weights_digest: str | None = _maybe(pa.string(), "SHA-256 of the weights' bundle, hexadecimal")
     code_version: str = _always(pa.string(), "version of isofleet that made the mesh, or failed to")
@@ -154,10 +168,12 @@ class Summary(Counts):
 
 
 def encoded(row: Mapping[str, Any]) -> Encoded | None:
-    """What the picture of a row became; None where it did not come so far."""
+    """What the pictures of a row became; None where it did not come so far."""
     if row["latent"] is None:
         return None
-    reading = Reading(row["etag"], row["source_bytes"], row["width"], row["height"])
+    failed = tuple(ViewFailure(**view) for view in row["views_failed"] or ())
+    known = row["etag"], row["source_bytes"], row["width"], row["height"]
+    reading = Reading(*known, views_used=row["views_used"], views_failed=failed)
     return Encoded(reading, np.array(row["latent"], np.float32))
 
 
@@ -251,9 +267,15 @@ def summary(stores: Stores, output: str, shards: Collection[int] | None = None) 
 
 def _record(row: Row) -> dict[str, Any]:
     if row.error_message is not None:
-        printable = "".join(letter if letter.isprintable() else " " for letter in row.error_message)
-        row = replace(row, error_message=printable[:_MAX_MESSAGE])
+        row = replace(row, error_message=_sentence(row.error_message))
+    if row.views_failed:
+        failed = [view | {"error_message": _sentence(view["error_message"])} for view in map(dict, row.views_failed)]
+        row = replace(row, views_failed=failed)
     return {column.name: getattr(row, column.name) for column in fields(Row)}
+
+
+def _sentence(message: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in message)[:_MAX_MESSAGE]
 
 
 def _count(rows: Sequence[Row]) -> Counts:

@@ -27,7 +27,8 @@ _MANIFEST = """# The manifest
 <!-- Written by `make docs`: edit jobs/manifest.py or jobs/manual.py instead. -->
 
 `OUTPUT/manifest/` is a folder of Parquet files, one per shard of the catalog. Every image of the catalog has
-exactly one row, whatever happened to it. pandas, Polars and DuckDB read the folder as it is:
+exactly one row, whatever happened to it. Several pictures of one object ([views.md](../views.md)) have one together,
+and count as one wherever images are counted. pandas, Polars and DuckDB read the folder as it is:
 
 <!-- where OUTPUT is meshes -->
 <!-- before: isofleet reconstruct photos/ meshes/ -->

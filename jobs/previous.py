@@ -25,6 +25,7 @@ from jobs.manifest import Row
 from jobs.run import Request
 from jobs.worklist import Shard
 from workers.failure import ErrorCode
+from workers.views import fingerprint
 
 _READERS = 8  # parts of earlier manifests that are read at once, to fill the index
 _HEADS = 32  # requests at once for the ETags that a table does not have: they wait for the network
@@ -63,9 +64,10 @@ class Place:
 class Previous:
     """The rows of a request's previous outputs.
 
-    An image's row is carried forward if it is `ok`, of the same id, source URI, category, ETag and size in metres, made
-    with the same weights, resolution, format, `exact` and mesh options, and its mesh is still there with its size. Of
-    several such rows the one in the last-named output is taken. An ETag that is not known equals no other.
+    An image's row is carried forward if it is `ok`, of the same id, source URI, category, ETag (of an object, the
+    `fingerprint` of its views) and size in metres, made with the same weights, resolution, format, `exact` and mesh
+    options, and its mesh is still there with its size. Of several such rows the one in the last-named output is taken.
+    An ETag that is not known equals no other.
 
     Without previous outputs all images are new, and nothing is read or kept.
     """
@@ -170,10 +172,14 @@ class Previous:
 
     def _etags(self, items: Sequence[Item]) -> Iterator[tuple[str, bytes]]:
         """The digests of the items' ETags, as far as these can be known."""
-        unknown = [item for item in items if item.etag is None]
-        asked = dict(zip((item.item_id for item in unknown), self._heads.map(self._head, unknown), strict=True))
+        unknown = [uri for item in items if item.etag is None for uri in item.views or (item.source_uri,)]
+        asked = self._heads.map(self._head, unknown)
         for item in items:
-            etag = item.etag or asked.get(item.item_id)
+            etag = item.etag
+            if etag is None:
+                found = [(uri, next(asked)) for uri in item.views or (item.source_uri,)]
+                if all(tag for _, tag in found):
+                    etag = fingerprint(found) if item.views else found[0][1]
             if etag:
                 yield item.item_id, _digest(etag)
 
@@ -189,9 +195,9 @@ class Previous:
         )
         return [(same, etag, Place(*place)) for same, etag, *place in found]
 
-    def _head(self, item: Item) -> str | None:
+    def _head(self, uri: str) -> str | None:
         try:
-            return self._stores.open(item.source_uri).head(item.source_uri).etag
+            return self._stores.open(uri).head(uri).etag
         except (StoreError, RequestError):
             return None  # whoever converts it meets the same, and gives it its row
 

@@ -31,6 +31,7 @@ from workers.messages import Encoded
 
 _FIXED = frozenset({"category", "shard_size", "previous"})  # the work list is the manifest as it is, part for part
 _ITEM = ["item_id", "source_uri", "category", "etag", "source_bytes", "size_m"]
+_VIEWS = ["view_uris", "views_used", "views_failed"]
 
 
 def remesh(
@@ -164,8 +165,10 @@ class _Latents(Catalog):
     def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
         first, skip = divmod(after.count if after else 0, self._request.shard_size)
         for index in range(first, planned(self._stores, self.uri)[0]):
-            for row in self._part(index).select(_ITEM).to_pylist()[skip:]:
-                yield "", Item(*(row[name] for name in _ITEM))
+            for row in self._part(index).select([*_ITEM, "view_uris"]).to_pylist()[skip:]:
+                item_id, source_uri, category, etag, size, size_m = (row[name] for name in _ITEM)
+                views = tuple(row["view_uris"] or ())
+                yield "", Item(item_id, source_uri, category, etag, size, size_m, views=views)
             skip = 0
 
     def _nothing(self) -> str:
@@ -192,7 +195,7 @@ class _Latents(Catalog):
         why = f"It has no latent in {self.uri}"
         if row["error_code"]:
             why += f", where it failed ({row['error_code']}): {row['error_message']}"
-        same = {name: row[name] for name in (*_ITEM, "width", "height", "weights_digest")}
+        same = {name: row[name] for name in (*_ITEM, *_VIEWS, "width", "height", "weights_digest")}
         return Row(
             run_id=run_id, shard=shard, status="failed", error_code=ErrorCode.NO_LATENT.value, error_message=why,
             attempts=0, code_version=run.code_version(), **same,

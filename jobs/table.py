@@ -1,7 +1,7 @@
 """Parquet and CSV files as rows of text, read in a stream.
 
-Works on: a local file and the cells of its columns `uri`, `id`, `category` and `size_m`. Knows nothing about what the
-addresses mean: whether a cell is usable is for its reader to say.
+Works on: a local file and the cells of its columns `uri`, `id`, `category`, `size_m` and `object`. Knows nothing about
+what they mean: whether a cell is usable is for its reader to say.
 
 Arrow's reader is a large C++ program, and a Parquet page of some kilobytes may hold gigabytes. So it works in a
 process of its own, with bounded memory: `python -m jobs.table PATH URI` writes batches of rows as lines of JSON. What
@@ -31,7 +31,7 @@ SUFFIXES = (".parquet", ".csv")
 # A row's cells by column. Bytes that are not UTF-8 appear as surrogates, numbers in decimal.
 Cells = Mapping[str, str | None]
 
-_COLUMNS = ("uri", "id", "category", "size_m")  # the first is required, others are ignored
+_COLUMNS = ("uri", "id", "category", "size_m", "object")  # the first is required, others are ignored
 MAX_CELL = 4096  # characters: an S3 key has at most 1,024 bytes and a Linux path 4,096. Longer cells may come cut.
 _MAX_ROWS = 100_000_000  # ten times what 1 GiB of addresses holds; a few bytes of Parquet can claim any number
 _MAX_LINE = 1 << 20  # characters, so that a file without line ends is not read at once
@@ -157,8 +157,8 @@ def _check_type(name: str, kind: pa.DataType, uri: str) -> None:
         kind = kind.value_type
     text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     integer, number = pa.types.is_integer(kind), pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    if not text and not (name == "id" and integer) and not (name == "size_m" and number):
-        wanted = {"id": "text or integers", "size_m": "text or numbers"}.get(name, "text")
+    if not text and not (name in ("id", "object") and integer) and not (name == "size_m" and number):
+        wanted = {"id": "text or integers", "object": "text or integers", "size_m": "text or numbers"}.get(name, "text")
         raise RequestError(f"the column {name!r} of {uri} holds {kind}; make it {wanted}")
 
 

@@ -155,10 +155,12 @@ _SHARD_SCHEMA = pa.schema(
         pa.field("size_m", pa.float64()),
         pa.field("error_code", pa.string()),
         pa.field("error_message", pa.string()),
+        pa.field("views", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
     ]
 )
 assert _SHARD_SCHEMA.names == [field.name for field in fields(Item)]
 _METADATA_KEY = b"isofleet.shard"
+_LATER = ("views",)  # columns that shards of earlier versions lack
 
 
 def _shard_bytes(shard: Shard) -> bytes:
@@ -184,9 +186,9 @@ def _read_shard(store: ObjectStore, uri: str, index: int) -> Shard | None:
         data = store.get(uri).data
     except NotFound:
         return None
-    content = parquet.from_bytes(data, _SHARD_SCHEMA, uri)
+    content = parquet.from_bytes(data, _SHARD_SCHEMA, uri, later=_LATER)
     end, final, version = _facts(content.schema.metadata, uri)
-    items = tuple(Item(**row) for row in content.to_pylist())
+    items = tuple(Item(**row | {"views": tuple(row["views"] or ())}) for row in content.to_pylist())
     for item in items:
         # These become paths: whoever can write to OUTPUT must not thereby choose where meshes go.
         if not _ANY_ID.fullmatch(item.item_id) or not _ANY_CATEGORY.fullmatch(item.category):

@@ -34,6 +34,9 @@ COLUMNS = [
     "source_bytes",
     "width",
     "height",
+    "view_uris",
+    "views_used",
+    "views_failed",
     "category",
     "status",
     "error_code",
@@ -199,11 +202,15 @@ def test_a_shard_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_messages_are_short_and_printable(tmp_path: Path) -> None:
     hostile = "bad\x1b[31m\nline\0" + "x" * 1000
-    manifest.write_part(STORES, str(tmp_path), shard_of("a"), [bad("a", message=hostile)])
-    message = manifest.read_part(STORES, str(tmp_path), 0)["error_message"][0].as_py()
-    assert message.startswith("bad [31m line x")
-    assert len(message) == 500
-    assert message.isprintable()
+    view = {"uri": "/a/1.png", "error_code": "corrupt_image", "error_message": hostile}
+    row = replace(bad("a", message=hostile), view_uris=["/a/1.png"], views_used=0, views_failed=[view])
+    manifest.write_part(STORES, str(tmp_path), shard_of("a"), [row])
+    (read,) = manifest.read_part(STORES, str(tmp_path), 0).to_pylist()
+    assert (read["view_uris"], read["views_used"]) == (["/a/1.png"], 0)
+    for message in (read["error_message"], read["views_failed"][0]["error_message"]):
+        assert message.startswith("bad [31m line x")
+        assert len(message) == 500
+        assert message.isprintable()
 
 
 def test_summary_and_reading_of_several_parts(tmp_path: Path) -> None:

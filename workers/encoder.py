@@ -6,6 +6,8 @@ ResNet-18's layout as in IM-NET's single-view reconstruction: 7×7/2 stem withou
 LeakyReLU, a 4×4/2 convolution and a 4×4 valid convolution to the latent, through a sigmoid.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, conv1x1
@@ -65,3 +67,11 @@ def encode(encoder: Encoder, images: Tensor, batch: int) -> Tensor:
         padded[: len(part), 0] = part
         latents.append(encoder(padded)[: len(part)])
     return torch.cat(latents)
+
+
+@torch.inference_mode()
+def fuse(latents: Tensor, counts: Sequence[int]) -> Tensor:
+    """One latent an object, float32[len(counts), latent_size], of `latents` float32[sum(counts), latent_size], of which
+    the first `counts[0]` are of the first object's views, and so on. That of one view is itself.
+    """
+    return torch.stack([views.mean(dim=0, dtype=torch.float64) for views in latents.split(list(counts))]).float()

@@ -11,6 +11,7 @@ import numpy as np
 
 from workers.failure import ErrorCode
 from workers.tally import Request
+from workers.views import ViewFailure
 
 CALLS_AT_ONCE = 2  # of a reconstructor: one on the device, one fetching; more would only hold decoded pictures
 
@@ -41,13 +42,19 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading the picture told; for a failure, as far as it got."""
+    """What reading the picture told; for a failure, as far as it got.
+
+    Of an object, the ETag is the `fingerprint` of its views, bytes and milliseconds are their sums, width and height
+    are the first one's, and `views_used` are those that were fused; None for a picture by itself.
+    """
 
     etag: str | None = None
     source_bytes: int | None = None
     width: int | None = None
     height: int | None = None
     fetch_ms: float | None = None
+    views_used: int | None = None
+    views_failed: tuple[ViewFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +67,8 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One picture to reconstruct. `etag` is the one that was frozen with the catalog, None where it is not known.
+    """One picture to reconstruct, or several `views` of one object, sorted, of which `uri` is the first. `etag` is the
+    one that was frozen with the catalog, None where it is not known, as that of an object never is.
 
     With `encoded` there is nothing to read: the surface is that of the latent, which the same weights gave.
     """
@@ -70,7 +78,13 @@ class Source:
     etag: str | None
     weights_digest: str
     mesh_uri: str
+    views: tuple[str, ...] = ()
     encoded: Encoded | None = None
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """The addresses to read."""
+        return () if self.encoded else self.views or (self.uri,)
 
 
 @dataclass(frozen=True, slots=True)

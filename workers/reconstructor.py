@@ -22,7 +22,7 @@ from cluster.config import ImageSettings, StoreSettings
 from cluster.errors import RequestError
 from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, Stores, TooLarge
 from workers.decoder import LatticeField
-from workers.encoder import IMAGE_SIZE, encode
+from workers.encoder import IMAGE_SIZE, encode, fuse
 from workers.failure import ErrorCode, ItemError
 from workers.fan_out import Asked, FanOut
 from workers.field import SparseField
@@ -31,12 +31,17 @@ from workers.images import Framing, count_pixels, decode, key_out, prepare
 from workers.isosurface import Evaluate, extract
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
 from workers.tally import Tally
+from workers.views import ViewFailure, fingerprint
 from workers.weights import Bundle, cache_folder, load_cached
 
 # Chunks are padded to this many points. A CPU's products reach 95 % of their best rate with 256 rows, and more are
 # mostly padding at 64³; a GPU needs enough of them to fill it.
 CHUNK_POINTS = {"cpu": 256, "cuda": 65_536}
 _FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
+
+
+# What reading told, and the network's input float32[V, 128, 128].
+_Taken = tuple[Reading, np.ndarray]
 
 
 class _Ration:
@@ -92,11 +97,12 @@ class _Turns:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """A picture that was read, float32[128, 128], or None where its latent is known."""
+    """A source, what is known of reading it, and the network's input float32[V, 128, 128]: a picture, an object's
+    views, or nothing where the latent is known."""
 
     source: Source
     reading: Reading
-    image: np.ndarray | None
+    images: np.ndarray
 
 
 class Reconstructor:
@@ -150,12 +156,15 @@ class Reconstructor:
         bundle = self._bundle(sources[0].weights_digest)
         results: dict[str, Reconstruction | Failure] = {}
         inputs: list[_Input] = []
-        readings = self._fetchers.map(lambda source: self._read(source, bundle.config.framing), sources)
-        for source, read in zip(sources, readings, strict=True):
-            if isinstance(read, Failure):
-                results[source.item_id] = read
+        framing = bundle.config.framing
+        pictures = [(source, uri) for source in sources for uri in source.pictures]
+        read = self._fetchers.map(lambda picture: self._read(picture[0], picture[1], framing), pictures)
+        for source in sources:
+            taken = _gather(source, [next(read) for _ in source.pictures])
+            if isinstance(taken, Failure):
+                results[source.item_id] = taken
             else:
-                inputs.append(_Input(source, *read))
+                inputs.append(_Input(source, *taken))
         fields: list[SparseField] = []
         shared = 0
         if inputs:
@@ -181,15 +190,13 @@ class Reconstructor:
                 self._asked = asked.name, self._field(self._bundle(asked.weights_digest), latents)
             return self._asked[1](torch.tensor(keys, device=self._device)).cpu().numpy()
 
-    def _read(self, source: Source, framing: Framing) -> tuple[Reading, np.ndarray | None] | Failure:
-        """The network's input float32[128, 128] of one picture; None where its latent is known."""
-        if source.encoded:
-            return source.encoded.reading, None
+    def _read(self, source: Source, uri: str, framing: Framing) -> _Taken | Failure:
+        """The network's input float32[1, 128, 128] of one picture of the source."""
         reading = Reading(etag=source.etag)
         try:
             started = time.perf_counter()
             try:
-                found = self._stores.open(source.uri).get(source.uri, max_bytes=self._images.max_bytes)
+                found = self._stores.open(uri).get(uri, max_bytes=self._images.max_bytes)
             except CredentialsError as error:
                 raise RequestError(str(error)) from error
             except StoreError as error:
@@ -204,7 +211,7 @@ class Reconstructor:
             with self._pixels.hold(count_pixels(found.data, max_pixels=self._images.max_pixels)):
                 picture = decode(found.data, max_pixels=self._images.max_pixels)
                 reading = Reading(found.info.etag, found.info.size, picture.width, picture.height, fetch_ms)
-                return reading, prepare(key_out(picture), framing, IMAGE_SIZE)
+                return reading, prepare(key_out(picture), framing, IMAGE_SIZE)[None]
         except RequestError:
             raise
         except Exception as error:
@@ -222,7 +229,7 @@ class Reconstructor:
         started = time.perf_counter()
         latents = self._encode(bundle, inputs)
         vectors = latents.cpu().tolist()
-        encode_ms = _milliseconds(started) / max(1, sum(given.image is not None for given in inputs))
+        encode_ms = _milliseconds(started) / max(1, sum(len(given.images) for given in inputs))
 
         started = time.perf_counter()
         found = self._extract(bundle, latents)
@@ -238,19 +245,20 @@ class Reconstructor:
                 given.reading,
                 tuple(vector),
                 field.points_evaluated,
-                None if source.encoded else encode_ms,
+                None if source.encoded else encode_ms * len(given.images),
                 decode_ms * field.points_evaluated / points,  # a batch is decoded at once: its share by points
                 len(fields),
             )
             fields.append(field)
 
     def _encode(self, bundle: Bundle, inputs: Sequence[_Input]) -> torch.Tensor:
-        """The latents float32[B, latent_size]: those that are known, and those of the pictures that were read."""
+        """The latents float32[B, latent_size]: those that are known, and of each source that was read one."""
         latents = torch.empty(len(inputs), bundle.config.latent_size, device=self._device)
-        images = {place: given.image for place, given in enumerate(inputs) if given.image is not None}
-        if images:
-            stack = torch.from_numpy(np.stack(list(images.values()))).to(self._device)
-            latents[list(images)] = encode(bundle.encoder, stack, self._encoder_batch)
+        read = {place: given.images for place, given in enumerate(inputs) if len(given.images)}
+        if read:
+            stack = torch.from_numpy(np.concatenate(list(read.values()))).to(self._device)
+            found = encode(bundle.encoder, stack, self._encoder_batch)
+            latents[list(read)] = fuse(found, [len(images) for images in read.values()])
         for place, given in enumerate(inputs):
             if given.source.encoded:
                 latents[place] = torch.tensor(given.source.encoded.latent, device=self._device)
@@ -288,6 +296,34 @@ class Reconstructor:
                         "cluster's nodes to a folder that can be written"
                     ) from error
             return self._bundles[digest]
+
+
+def _gather(source: Source, views: Sequence[_Taken | Failure]) -> _Taken | Failure:
+    """A source, of what was read of its pictures in order. An object fails only if none of its views can be used."""
+    if source.encoded:
+        return source.encoded.reading, np.empty((0, IMAGE_SIZE, IMAGE_SIZE), np.float32)
+    if not source.views:
+        return views[0]
+    readings = [view.reading if isinstance(view, Failure) else view[0] for view in views]
+    images = [view[1] for view in views if not isinstance(view, Failure)]
+    failed = [(uri, view) for uri, view in zip(source.views, views, strict=True) if isinstance(view, Failure)]
+    # What failed for reasons that are not the picture's own may go well the next time.
+    unread = {uri for uri, view in failed if view.code is ErrorCode.INTERNAL_ERROR}
+    etags = [(uri, None if uri in unread else one.etag) for uri, one in zip(source.views, readings, strict=True)]
+    reading = Reading(
+        etag=fingerprint(etags),
+        source_bytes=sum(one.source_bytes or 0 for one in readings),
+        width=readings[0].width,
+        height=readings[0].height,
+        fetch_ms=sum(one.fetch_ms or 0 for one in readings),
+        views_used=len(images),
+        views_failed=tuple(ViewFailure(uri, view.code.value, view.message) for uri, view in failed),
+    )
+    if images:
+        return reading, np.concatenate(images)
+    first = failed[0][1]
+    message = f"None of the object's {len(views)} pictures can be used. The first: {first.message}"
+    return Failure(source.item_id, first.code, message, reading)
 
 
 def _unread(error: StoreError) -> ItemError:
