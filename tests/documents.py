@@ -25,15 +25,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 README, DOCS = CHECKOUT / "README.md", CHECKOUT / "docs"
 # README and the tutorials first, as a newcomer meets them: what they leave in the bucket, other pages look at.
 TUTORIALS = sorted(DOCS.glob("tutorials/*.md"))
-PAGES = [
-    README,
-    *TUTORIALS,
-    *sorted(
-        set(DOCS.rglob("*.md"))
-        - set(TUTORIALS)
-        - {DOCS / f"{name}.md" for name in ("meshes", "views", "report", "performance", "precision", "extraction")}
-    ),
-]
+PAGES = [README, *TUTORIALS, *sorted(set(DOCS.rglob("*.md")) - set(TUTORIALS))]
 
 _COMMENT = re.compile(
     r"<!--\s*(not run|written to|prints|until stopped|fails|where|before)\b:?\s*(.*?)\s*-->", re.DOTALL
