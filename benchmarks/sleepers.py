@@ -29,7 +29,7 @@ class Reconstructor:
         time.sleep(SECONDS * len(sources))
         reading = Reading("etag", 20_000, 640, 480, 1.0)
         results = tuple(
-            Reconstruction(source.item_id, reading, LATENT, 30_000, 1.0, SECONDS * 1000, number)
+            Reconstruction(source.item_id, reading, LATENT, 30_000, 1.0, SECONDS * 1000, "float32", number)
             for number, source in enumerate(sources)
         )
         return Batch(results, (), "sleep"), [FIELD] * len(sources)

@@ -378,7 +378,7 @@ class Driver:
         if known := pending.source.encoded:
             columns["latent"] = known.latent
         if made:
-            columns |= {"latent": made.latent, "points_evaluated": made.points_evaluated}
+            columns |= {"latent": made.latent, "points_evaluated": made.points_evaluated, "precision": made.precision}
             columns |= {"encode_ms": made.encode_ms, "decode_ms": made.decode_ms}
             if made.encode_ms is not None:
                 self._metrics.stage("encode", made.encode_ms / 1000)

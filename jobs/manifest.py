@@ -98,6 +98,7 @@ class Row:
     )
     resolution: int | None = _maybe(pa.int32(), "samples along an axis of the lattice")
     points_evaluated: int | None = _maybe(pa.int64(), "points at which the decoder was asked")
+    precision: str | None = _maybe(pa.string(), "what the decoder computed in: `float32` or `bfloat16`")
     latent: Sequence[float] | None = _maybe(
         _list(pa.float32()), "the image's latent vector: search, deduplicate or re-mesh with it, without the image"
     )

@@ -34,7 +34,7 @@ _CACHE_KIB = 64 * 1024  # of the index in memory; SQLite keeps the rest in a tem
 # All that is read of a row to fill the index.
 _COLUMNS = (
     "item_id", "source_uri", "etag", "category", "status", "error_code",
-    "mesh_uri", "mesh_bytes", "format", "resolution", "size_m", "weights_digest",
+    "mesh_uri", "mesh_bytes", "format", "resolution", "precision", "size_m", "weights_digest",
 )  # fmt: skip
 # Rows of the catalog that were no images.
 _NO_IMAGE = {ErrorCode.BAD_CATALOG_ROW.value, ErrorCode.DUPLICATE_ID.value}
@@ -136,7 +136,12 @@ class Previous:
 
     def _agrees(self, row: dict[str, Any]) -> bool:
         options = self._request.resolution, self._request.format
-        return row["status"] == "ok" and bool(row["etag"]) and (row["resolution"], row["format"]) == options
+        return (
+            row["status"] == "ok"
+            and bool(row["etag"])
+            and (row["resolution"], row["format"]) == options
+            and self._request.precision in ("auto", row["precision"])
+        )
 
     def see(self, shard: Shard) -> None:
         """Note the images of a shard: those of no shard have vanished."""

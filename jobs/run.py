@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -87,6 +87,7 @@ class Request(BaseModel):
     batch_size: int
     chunk_points: int | None
     mesh: MeshOptions
+    precision: Literal["auto", "float32", "bfloat16"]
     weights: dict[str, WeightsUsed]
     previous: tuple[PreviousUsed, ...] = ()
     again: Again | None = None
@@ -106,6 +107,7 @@ class Request(BaseModel):
             self.batch_size,
             self.chunk_points,
             self.mesh,
+            self.precision,
         )
 
 

@@ -8,7 +8,7 @@ import shutil
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pyarrow.parquet as pq
@@ -428,6 +428,7 @@ def outputs(draw: st.DrawFn) -> list[dict[str, dict[str, Any]]]:
             "resolution": st.sampled_from([16, 16, 32]),
             "format": st.sampled_from(["glb", "glb", "ply"]),
             "category": st.sampled_from(["chair", "chair", "lamp"]),
+            "precision": st.sampled_from(["float32", "float32", "bfloat16"]),
             "moved": st.booleans() | st.just(False),
             "mesh": st.sampled_from(["there", "there", "there", "gone", "other size"]),
         }
@@ -435,16 +436,21 @@ def outputs(draw: st.DrawFn) -> list[dict[str, dict[str, Any]]]:
     return draw(st.lists(st.dictionaries(NAMES, row, min_size=1), min_size=1, max_size=3))
 
 
+_ASKED = ("etag", "weights_digest", "resolution", "format", "category", "precision")
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     earlier=outputs(),
     exact=st.lists(st.booleans(), min_size=3, max_size=3),
+    precision=st.sampled_from(["auto", "float32"]),
     now=st.dictionaries(NAMES, st.tuples(st.sampled_from(["1", "2"]), st.booleans()), min_size=1),
 )
 def test_the_classification_is_what_the_rows_say(
     tmp_path_factory: pytest.TempPathFactory,
     earlier: list[dict[str, dict[str, Any]]],
     exact: list[bool],
+    precision: Literal["auto", "float32"],
     now: dict[str, tuple[str, bool]],
 ) -> None:
     """`now` has each image's ETag, and whether its catalog row is wrong."""
@@ -467,7 +473,7 @@ def test_the_classification_is_what_the_rows_say(
                 made.append(replace(bad(name), error_code=code, category=facts["category"], **columns))
             else:
                 mesh = output / "meshes" / facts["category"] / f"{name}.{facts['format']}"
-                columns |= {key: facts[key] for key in ("etag", "weights_digest", "resolution", "format", "category")}
+                columns |= {key: facts[key] for key in _ASKED}
                 made.append(replace(good(name), mesh_uri=str(mesh), mesh_bytes=4, **columns))
                 if facts["mesh"] != "gone":
                     mesh.parent.mkdir(parents=True, exist_ok=True)
@@ -482,6 +488,7 @@ def test_the_classification_is_what_the_rows_say(
                 and facts["mesh"] == "there"
                 and not facts["moved"]
                 and exact[number] is False
+                and precision in ("auto", facts["precision"])
                 and (facts["etag"], facts["weights_digest"]) == (now[name][0], DIGEST)
                 and (facts["resolution"], facts["format"], facts["category"]) == (16, "glb", "chair")
             )
@@ -493,7 +500,7 @@ def test_the_classification_is_what_the_rows_say(
         manifest.write_part(STORES, str(output), Shard(0, items, Position(len(items), ""), True, None), made)
     request = Request(
         catalog="/photos", category=None, limit=None, shard_size=8, resolution=16, exact=False, format="glb",
-        batch_size=1, chunk_points=None, mesh=MeshOptions(), previous=tuple(used),
+        batch_size=1, chunk_points=None, mesh=MeshOptions(), precision=precision, previous=tuple(used),
         weights={"*": WeightsUsed(uri="/w", digest=DIGEST)},
     )  # fmt: skip
     items = tuple(

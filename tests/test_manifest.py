@@ -57,6 +57,7 @@ COLUMNS = [
     "size_m",
     "resolution",
     "points_evaluated",
+    "precision",
     "latent",
     "weights_digest",
     "code_version",

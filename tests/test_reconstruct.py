@@ -37,7 +37,7 @@ from jobs.reconstruct import Result, reconstruct
 from workers import ItemError, load_model, weights
 from workers.decoder import LatticeField
 from workers.encoder import IMAGE_SIZE, encode
-from workers.field import OUTSIDE
+from workers.field import OUTSIDE, SparseField
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
@@ -258,6 +258,33 @@ def test_a_mesh_does_not_depend_on_its_neighbours(catalog: Path, bundle: Path, t
         assert made == alone
 
     in_any_company()
+
+
+def test_the_precision_is_that_asked_for_and_said(
+    catalog: Path, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = sorted((catalog / "car").iterdir())[0]
+    source = Source(picture.name, str(picture), None, weights.digest(str(bundle), STORES), str(tmp_path / "a.glb"))
+
+    def used(asked: Any) -> tuple[str, SparseField]:
+        recipe = Recipe(16, exact=False, format="glb", batch_size=4, chunk_points=None, precision=asked)
+        actor = Reconstructor(StoreSettings(), ImageSettings(), {source.weights_digest: str(bundle)}, recipe, threads=1)
+        for _ in range(2):  # what is wrong stays wrong
+            batch, fields = actor.reconstruct((source,))
+        [result] = batch.results
+        assert isinstance(result, Reconstruction)
+        return result.precision, fields[0]
+
+    monkeypatch.setattr("workers.precision.is_native", lambda device: True)
+    assert used("auto")[0] == "float32"  # the bundle's decoder is too narrow to gain
+    full, half = used("float32"), used("bfloat16")
+    assert (full[0], half[0]) == ("float32", "bfloat16")
+    assert not np.array_equal(full[1].values, half[1].values)
+    monkeypatch.setattr("workers.precision.is_native", lambda device: False)
+    with pytest.raises(
+        RequestError, match=r"^reconstruct\.precision is bfloat16, which a node's processor does not have"
+    ):
+        used("bfloat16")
 
 
 def test_exact_is_dense_and_the_default_agrees_with_it(pictures: Path, bundle: Path) -> None:

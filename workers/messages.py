@@ -38,6 +38,7 @@ class Recipe:
     batch_size: int
     chunk_points: int | None
     mesh: MeshOptions = MeshOptions()
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,7 @@ class Reconstruction:
     points_evaluated: int
     encode_ms: float | None
     decode_ms: float
+    precision: Literal["float32", "bfloat16"]
     field: int
 
 

@@ -30,6 +30,8 @@ from workers.grid import Lattice
 from workers.images import Framing, count_pixels, decode, key_out, prepare
 from workers.isosurface import Evaluate, extract
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
+from workers.precision import choose, is_native
+from workers.regions import Prepared
 from workers.tally import Tally
 from workers.views import ViewFailure, fingerprint
 from workers.weights import Bundle, cache_folder, load_cached
@@ -124,10 +126,13 @@ class Reconstructor:
         self._weights = weights
         self._recipe = recipe
         self._bundles: dict[str, Bundle] = {}
+        self._prepared: dict[str, Prepared] = {}  # each bundle's decoder
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._device_name = torch.cuda.get_device_name() if self._device == "cuda" else "CPU"
         # Another kind of processor, or of library, may round otherwise.
-        self._kind = f"{self._device_name} {torch.backends.cpu.get_cpu_capability()} {torch.__version__}"
+        processor = torch.cpu.get_capabilities().get("cpu_name", "")
+        capability = f"{torch.backends.cpu.get_cpu_capability()} {is_native(self._device)}"
+        self._kind = f"{self._device_name} {processor} {capability} {torch.__version__}"
         # On a GPU many pictures make one launch; on a CPU a picture alone is as fast, and nothing is padded.
         self._encoder_batch = recipe.batch_size if self._device == "cuda" else 1
         self._chunk_points = recipe.chunk_points or CHUNK_POINTS[self._device]
@@ -247,6 +252,7 @@ class Reconstructor:
                 field.points_evaluated,
                 None if source.encoded else encode_ms * len(given.images),
                 decode_ms * field.points_evaluated / points,  # a batch is decoded at once: its share by points
+                self._prepared[bundle.digest].precision,
                 len(fields),
             )
             fields.append(field)
@@ -282,19 +288,23 @@ class Reconstructor:
 
     def _field(self, bundle: Bundle, latents: torch.Tensor) -> Evaluate:
         lattice = Lattice(self._recipe.resolution)
-        return LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._chunk_points)
+        prepared = self._prepared[bundle.digest]
+        return LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._chunk_points, prepared)
 
     def _bundle(self, digest: str) -> Bundle:
         with self._loading:
             if digest not in self._bundles:
                 uri, cache = self._weights[digest], cache_folder()
                 try:
-                    self._bundles[digest] = load_cached(uri, digest, self._stores, cache, device=self._device)
+                    loaded = load_cached(uri, digest, self._stores, cache, device=self._device)
                 except OSError as error:
                     raise RequestError(
                         f"the weights cannot be kept in {cache} ({error.strerror}); set XDG_CACHE_HOME on the "
                         "cluster's nodes to a folder that can be written"
                     ) from error
+                precision = choose(self._recipe.precision, self._device, loaded.config.decoder_width)
+                self._prepared[digest] = Prepared(loaded.decoder, precision)
+                self._bundles[digest] = loaded
             return self._bundles[digest]
 
 

@@ -54,6 +54,7 @@ class Prepared:
 
     @torch.inference_mode()
     def __init__(self, decoder: "Decoder", precision: Precision = "float32") -> None:
+        self.precision = precision
         self.half = precision == "bfloat16"
         dtype = torch.bfloat16 if self.half else torch.float32
         hidden, weights, points = 0, [], []

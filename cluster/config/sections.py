@@ -180,6 +180,11 @@ class ReconstructSettings(_Section):
         default=256, ge=1, le=65536, description="Images to a shard, the unit of commit and resume."
     )
     batch_size: int = Field(default=16, ge=1, le=1024, description="Images encoded together.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto",
+        description="What the decoder's large products are computed in; auto takes bfloat16 where the processor has it "
+        "and the decoder is wide enough to gain.",
+    )
     chunk_points: int | None = Field(
         default=None,
         ge=64,

@@ -35,6 +35,10 @@ FormatOption = Annotated[
     str | None,
     typer.Option("--format", help="Mesh format: glb, obj, ply or stl.", autocompletion=completion.mesh_format),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", help="What the decoder computes in: auto, float32 or bfloat16."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
