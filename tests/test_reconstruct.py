@@ -123,7 +123,7 @@ def test_a_notebook_gets_the_bytes_of_the_run(undisturbed: Run, bundle: Path) ->
     model = load_model(bundle)
     for row in rows_of(undisturbed.output).values():
         if row["status"] == "ok":
-            solid = model.reconstruct(row["source_uri"], resolution=16)
+            solid = model.reconstruct(row["source_uri"], resolution=16, chunk_points=1024)
             assert solid.to_bytes() == Path(row["mesh_uri"]).read_bytes()
             assert solid.latent.tolist() == row["latent"]
             assert solid.points_evaluated == row["points_evaluated"]

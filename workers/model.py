@@ -64,10 +64,15 @@ class Model:
         return f"Model({config.name}: {known}; {config.family}, latents of {config.latent_size}; on {self.device})"
 
     def reconstruct(
-        self, picture: str | Path | bytes | Image.Image, *, resolution: int = 64, exact: bool = False
+        self,
+        picture: str | Path | bytes | Image.Image,
+        *,
+        resolution: int = 64,
+        exact: bool = False,
+        chunk_points: int | None = None,
     ) -> "Solid":
         """The object in a picture: `mesh(encode(picture))`. Raises what these do."""
-        return self.mesh(self.encode(picture), resolution=resolution, exact=exact)
+        return self.mesh(self.encode(picture), resolution=resolution, exact=exact, chunk_points=chunk_points)
 
     def encode(self, picture: str | Path | bytes | Image.Image) -> NDArray[np.float32]:
         """The latent float32[latent_size] of the object in a picture.
@@ -84,11 +89,14 @@ class Model:
             latents = encode(self.bundle.encoder, torch.from_numpy(prepared[None]).to(self.device), batch)
         return latents[0].cpu().numpy()
 
-    def mesh(self, latent: ArrayLike, *, resolution: int = 64, exact: bool = False) -> "Solid":
+    def mesh(
+        self, latent: ArrayLike, *, resolution: int = 64, exact: bool = False, chunk_points: int | None = None
+    ) -> "Solid":
         """The surface of a latent float[latent_size]: one of `encode`, of a manifest's column, or between such.
 
         `resolution` is the samples along each axis, 8 to 1024; `exact` evaluates every one of them, so that no thin
-        isolated part is missed. Raises RequestError for an argument of another shape or size, ItemError where there
+        isolated part is missed; `chunk_points` are given to the decoder at a time, and None suits the device: another
+        number may round otherwise. Raises RequestError for an argument of another shape or size, ItemError where there
         is no surface.
         """
         vector = np.asarray(latent, np.float32)
@@ -104,7 +112,7 @@ class Model:
             torch.from_numpy(vector.copy())[None].to(self.device),
             lattice,
             self.bundle.config.threshold,
-            CHUNK_POINTS[self.device],
+            chunk_points or CHUNK_POINTS[self.device],
         )
         [found] = extract(values, lattice, 1, exact=exact, device=self.device)
         made = build(found)
