@@ -39,6 +39,7 @@ _NOT_TEXT = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # the surrogates stand for
 _MAX_ID, _MAX_COMPONENT, _MAX_READABLE = 400, 120, 80
 _HIDDEN = re.compile(r"\.(?!\.?$)")  # but "." and "..", which S3 keys may hold, hide nothing
 _COMPONENT = re.compile(rf"\w[\w.-]{{0,{_MAX_COMPONENT - 1}}}", re.ASCII)
+_LEVEL = re.compile(r".*\.lod\d+", re.ASCII | re.IGNORECASE)  # as another item's level of detail is called
 _MESH_SUFFIXES = (".glb", ".obj", ".ply", ".stl")
 
 
@@ -129,10 +130,15 @@ def item_id_for(key: str) -> str:
     """A readable id that is safe as a path on S3 and on disks, and differs for different keys.
 
     A key that is safe already is its own id. Any other becomes a readable part, `~` and 64 bits of the exact
-    key's SHA-256; safe keys have no `~`. A folder named like a mesh is not safe: it could collide with one.
+    key's SHA-256; safe keys have no `~`. A folder named like a mesh is not safe, nor is a
+    name like a level of detail: they could collide with one.
     """
     *folders, name = key.split("/")
-    safe = len(key) <= _MAX_ID and all(_COMPONENT.fullmatch(component) for component in (*folders, name))
+    safe = (
+        len(key) <= _MAX_ID
+        and not _LEVEL.fullmatch(name)
+        and all(_COMPONENT.fullmatch(component) for component in (*folders, name))
+    )
     if safe and not any(folder.lower().endswith(_MESH_SUFFIXES) for folder in folders):
         return key
     return _hashed(key)

@@ -366,6 +366,8 @@ class Driver:
             mesh_uri=pending.source.mesh_uri, mesh_bytes=meshed.mesh_bytes, mesh_sha256=meshed.mesh_sha256,
             format=request.format, vertices=report.vertices, faces=report.faces, watertight=report.watertight,
             volume=report.volume, bounds=report.bounds, euler_number=report.euler_number,
+            face_budget=request.mesh.faces, volume_change=meshed.volume_change,
+            lods=[asdict(level) for level in meshed.levels] or None,
             up_axis=request.mesh.up_axis, resolution=request.resolution,
             mesh_ms=meshed.mesh_ms, upload_ms=meshed.upload_ms,
         )  # fmt: skip

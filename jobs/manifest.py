@@ -27,7 +27,10 @@ from workers.views import ViewFailure
 
 _MAX_MESSAGE = 500  # characters: a sentence, not a log
 # Columns that parts of earlier versions lack.
-_LATER = ("carried_from", "up_axis", "size_m", "view_uris", "views_used", "views_failed")
+_LATER = (
+    "carried_from", "face_budget", "volume_change", "lods", "up_axis", "size_m", "view_uris", "views_used",
+    "views_failed",
+)  # fmt: skip
 _COUNTS_KEY = b"isofleet.part"  # in a part's key-value metadata: its Counts, as JSON
 _READERS = 16  # requests for the ends of parts at once: small ones, which wait for the store and not for a CPU
 _PART = re.compile(r"shard-(\d{5,})\.parquet")
@@ -47,6 +50,12 @@ def _list(kind: pa.DataType, length: int = -1) -> pa.DataType:
 
 
 _VIEW_FAILED = pa.struct([pa.field(name, pa.string(), False) for name in ("uri", "error_code", "error_message")])
+
+
+_LOD = pa.struct(
+    [pa.field(name, pa.string(), False) for name in ("uri", "sha256")]
+    + [pa.field(name, pa.int64(), False) for name in ("bytes", "vertices", "faces", "face_budget")]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +101,15 @@ class Row:
         _list(pa.float32(), 6), "min x, y, z, max x, y, z in the file's axes", "diagonal or, with size_m, m"
     )
     euler_number: int | None = _maybe(pa.int64(), "vertices − edges + faces: 2 for a sphere, 0 for a torus")
+    face_budget: int | None = _maybe(
+        pa.int64(), "triangles asked for; where `faces` is more, no closed mesh of so few was found"
+    )
+    volume_change: float | None = _maybe(
+        pa.float64(), "by which share smoothing and simplification changed the volume; 0.01 is 1 % more"
+    )
+    lods: Sequence[Mapping[str, Any]] | None = _maybe(
+        _list(_LOD), "the levels of detail beside the mesh; the other columns are of the mesh itself"
+    )
     up_axis: str | None = _maybe(pa.string(), "which way is up in the file: `y` (front +Z) or `z` (front −Y)")
     size_m: float | None = _maybe(
         pa.float64(), "the catalog's size of the object: the longest side of the mesh's bounding box", "m"

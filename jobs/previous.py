@@ -34,7 +34,7 @@ _CACHE_KIB = 64 * 1024  # of the index in memory; SQLite keeps the rest in a tem
 # All that is read of a row to fill the index.
 _COLUMNS = (
     "item_id", "source_uri", "etag", "category", "status", "error_code",
-    "mesh_uri", "mesh_bytes", "format", "resolution", "precision", "size_m", "weights_digest",
+    "mesh_uri", "mesh_bytes", "format", "resolution", "precision", "size_m", "weights_digest", "lods",
 )  # fmt: skip
 # Rows of the catalog that were no images.
 _NO_IMAGE = {ErrorCode.BAD_CATALOG_ROW.value, ErrorCode.DUPLICATE_ID.value}
@@ -66,8 +66,8 @@ class Previous:
 
     An image's row is carried forward if it is `ok`, of the same id, source URI, category, ETag (of an object, the
     `fingerprint` of its views) and size in metres, made with the same weights, resolution, format, `exact` and mesh
-    options, and its mesh is still there with its size. Of several such rows the one in the last-named output is taken.
-    An ETag that is not known equals no other.
+    options, and its mesh and levels of detail are still there with their sizes. Of several such rows the one in the
+    last-named output is taken. An ETag that is not known equals no other.
 
     Without previous outputs all images are new, and nothing is read or kept.
     """
@@ -83,6 +83,7 @@ class Previous:
             # `same` and `etag` are null where the row is not to be carried, whatever the image is now.
             "CREATE TABLE rows (item BLOB, same BLOB, etag BLOB, mesh BLOB, size INT, output INT, part INT, row INT)",
             "CREATE TABLE meshes (mesh BLOB, size INT)",
+            "CREATE TABLE lods (mesh BLOB, lod BLOB, size INT)",
             "CREATE TABLE present (item BLOB)",
         )
 
@@ -113,6 +114,7 @@ class Previous:
         except (RunError, StoreError) as error:
             raise RequestError(f"a previous output cannot be read: {error}.") from error
         self._index.execute("CREATE INDEX meshes_by_name ON meshes (mesh, size)")
+        self._index.execute("CREATE INDEX lods_by_mesh ON lods (mesh)")
         self._filled = True
 
     def _add(self, output: int, part: int, table: pa.Table, carry: bool) -> set[str]:
@@ -131,6 +133,8 @@ class Previous:
             mesh = _digest(row["mesh_uri"])
             known = _digest(row["item_id"]), same, _digest(row["etag"]), mesh, row["mesh_bytes"]
             rows.append((*known, output, part, number))
+            lods = [(mesh, _digest(level["uri"]), level["bytes"]) for level in row["lods"] or ()]
+            self._index.executemany("INSERT INTO lods VALUES (?, ?, ?)", lods)
         self._index.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return roots
 
@@ -193,7 +197,9 @@ class Previous:
         if not self._request.previous:
             return []
         found = self._index.execute(
-            "SELECT CASE WHEN meshes.mesh IS NULL THEN NULL ELSE same END, etag, output, part, row FROM rows "
+            "SELECT CASE WHEN meshes.mesh IS NULL OR EXISTS (SELECT 1 FROM lods LEFT JOIN meshes AS there "
+            "ON there.mesh = lods.lod AND there.size = lods.size WHERE lods.mesh = rows.mesh AND there.mesh IS NULL) "
+            "THEN NULL ELSE same END, etag, output, part, row FROM rows "
             "LEFT JOIN meshes ON meshes.mesh = rows.mesh AND meshes.size = rows.size "
             "WHERE item = ? ORDER BY rows.rowid DESC",
             (_digest(item_id),),

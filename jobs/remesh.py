@@ -141,6 +141,7 @@ def _config(config: Config, asked: Collection[str], base: run.Request) -> Config
     if "reconstruct.weights" not in asked:
         changes["weights"] = {category: used.uri for category, used in base.weights.items()}
     kept = {name: value for name, value in asdict(base.mesh).items() if f"mesh.{name}" not in asked}
+    kept |= {"lod": list(base.mesh.lod)} if "lod" in kept else {}
     return config.model_copy(
         update={"reconstruct": settings.model_copy(update=changes), "mesh": config.mesh.model_copy(update=kept)}
     )

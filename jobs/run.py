@@ -167,7 +167,7 @@ def _mesh_options(config: Config) -> MeshOptions:
         raise RequestError("mesh.normals: an STL has normals of faces alone; choose glb, obj or ply, or leave it out.")
     if mesh.metadata and format != "glb":
         raise RequestError(f"mesh.metadata: only a GLB can hold it, not {format}; choose glb, or leave it out.")
-    return MeshOptions(**mesh.model_dump())
+    return MeshOptions(**mesh.model_dump() | {"lod": tuple(mesh.lod)})
 
 
 def _previous(uri: str, output: str, stores: Stores) -> PreviousUsed:

@@ -157,12 +157,12 @@ class _Checker:
         }:
             message = "Its weights, resolution or format are not those that the run was asked for."
             self.say(Finding("foreign_row", row["mesh_uri"], message))
-        added = self._database.execute(
-            "INSERT OR IGNORE INTO meshes VALUES (?, ?, ?, NULL)",
-            (row["mesh_uri"], row["mesh_bytes"], row["mesh_sha256"]),
-        ).rowcount
-        if not added:
-            self.say(Finding("named_twice", row["mesh_uri"], "Two rows name this mesh."))
+        named = [(row["mesh_uri"], row["mesh_bytes"], row["mesh_sha256"])]
+        named += [(level["uri"], level["bytes"], level["sha256"]) for level in row["lods"] or ()]
+        for mesh in named:
+            insert = "INSERT OR IGNORE INTO meshes VALUES (?, ?, ?, NULL)"
+            if not self._database.execute(insert, mesh).rowcount:
+                self.say(Finding("named_twice", mesh[0], "Two rows name this mesh."))
 
     def list_meshes(self) -> None:
         """What lies below OUTPUT/meshes, and how much of it no row names."""

@@ -1,7 +1,9 @@
 """Mesh options as users meet them: on the command line, in tables, in the manifest and in the files."""
 
+import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from cluster.config import StoreSettings, load
 from cluster.errors import RequestError
 from cluster.store import Stores
 from jobs import manifest, run, verify
-from jobs.catalog import open_catalog
+from jobs.catalog import item_id_for, open_catalog
 from jobs.reconstruct import reconstruct
+from jobs.remesh import remesh
 
 STORES = Stores(StoreSettings())
 
@@ -92,3 +95,61 @@ def test_a_size_that_is_none_fails_its_row(cell: str, tmp_path: Path) -> None:
     wrong, right = (item for _, item in catalog.items())
     assert wrong.error_code == "bad_catalog_row"
     assert right.size_m == 1.5
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_levels_of_detail_lie_beside_the_mesh(pictures: Path, small: dict[str, Any], tmp_path: Path) -> None:
+    catalog, first = tmp_path / "photos" / "chair", tmp_path / "first"
+    catalog.mkdir(parents=True)
+    for number in (0, 2):
+        shutil.copy(sorted((pictures / "chair").glob("*.png"))[number], catalog / f"{number}.png")
+    options = small | {"mesh.faces": 300, "mesh.lod": [120, 40], "mesh.smooth": 3, "reconstruct.format": "ply"}
+    options |= {"mesh.up_axis": "z"}
+    result = reconstruct(str(catalog.parent), str(first), load(None, {}, options))
+    assert result.ok == 2
+    for row in rows_of(first).values():
+        assert row["faces"] <= row["face_budget"] == 300
+        assert -0.3 < row["volume_change"] < 0.3
+        assert row["up_axis"] == "z"
+        assert [level["face_budget"] for level in row["lods"]] == [120, 40]
+        for number, level in enumerate(row["lods"], 1):
+            assert level["uri"] == row["mesh_uri"].removesuffix("ply") + f"lod{number}.ply"
+            data = Path(level["uri"]).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (level["bytes"], level["sha256"])
+            mesh = trimesh.load(io.BytesIO(data), file_type="ply", force="mesh")
+            assert mesh.is_watertight
+            assert (len(mesh.faces), len(mesh.vertices)) == (level["faces"], level["vertices"])
+    looked = verify.verify(STORES, str(first), print)
+    assert (looked.good, looked.meshes, looked.unreferenced) == (True, 6, 0)
+
+    # A level that is gone is found, and made again with its mesh; the other image is carried.
+    gone, other = (row["lods"][0]["uri"] for row in rows_of(first).values())
+    Path(gone).unlink()
+    assert verify.verify(STORES, str(first), lambda finding: None).findings == {"mesh_missing": 1}
+    follow = load(None, {}, options | {"reconstruct.previous": [str(first)]})
+    result = reconstruct(str(catalog.parent), str(tmp_path / "second"), follow)
+    assert (result.carried, result.computed) == (1, 1)
+    uris = {level["uri"] for row in rows_of(tmp_path / "second").values() for level in row["lods"]}
+    assert other in uris
+    assert gone not in uris
+
+    # The latents take other options: here the levels alone, as they were, in a GLB.
+    asked = {"mesh.up_axis": "y", "mesh.faces": None, "mesh.smooth": 0, "reconstruct.format": "glb"}
+    remesh(str(first), str(tmp_path / "third"), load(None, {}, small | asked), asked)
+    for row in rows_of(tmp_path / "third").values():
+        assert (row["face_budget"], row["volume_change"], row["format"]) == (None, None, "glb")
+        assert [level["face_budget"] for level in row["lods"]] == [120, 40]
+
+
+def test_levels_must_become_coarser() -> None:
+    for lod, faces in (([10, 20], None), ([10, 10], None), ([300], 300)):
+        with pytest.raises(RequestError, match=r"mesh\.lod must have fewer triangles from level to level"):
+            load(None, {}, {"mesh.lod": lod, "mesh.faces": faces})
+    with pytest.raises(RequestError, match=r"mesh\.lod must be a list of whole numbers, not \['many'\]"):
+        load(None, {}, {"mesh.lod": ["many"]})
+
+
+def test_no_item_takes_the_place_of_a_level() -> None:
+    assert item_id_for("chair") == "chair"
+    assert item_id_for("chair.lod1") != "chair.lod1"
+    assert item_id_for("a/chair.LOD12") != "a/chair.LOD12"

@@ -3,10 +3,41 @@
 Works on: closed meshes in the frame. Knows nothing about fields, formats or where files go.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from workers.mesh import Mesh
-from workers.messages import UpAxis
+from workers.mesh import Mesh, check
+from workers.messages import MeshOptions, UpAxis
+from workers.simplify import simplified, smoothed
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A mesh and its levels of detail, coarser from one to the next, in a file's axes.
+
+    `volume_change` is by which share smoothing and simplification changed the mesh's volume, None without them.
+    """
+
+    meshes: tuple[Mesh, ...]
+    volume_change: float | None
+
+
+def finish(mesh: Mesh, options: MeshOptions, size_m: float | None) -> Finished:
+    """Smooth, simplify and place a closed mesh. Nothing that would open it is done: where there are more triangles
+    than asked for, fewer were not to be had. An empty mesh stays empty."""
+    if not len(mesh.faces):
+        return Finished((mesh,) * (1 + len(options.lod)), None)
+    made = smoothed(mesh, options.smooth)
+    if options.faces is not None:
+        made = simplified(made, options.faces)
+    meshes = [made]
+    for budget in options.lod:  # each from the one before, which has what it needs
+        meshes.append(simplified(meshes[-1], budget))
+    change = None
+    if options.smooth or options.faces is not None:
+        change = check(made).volume / check(mesh).volume - 1
+    return Finished(tuple(place(one, options.up_axis, size_m) for one in meshes), change)
 
 
 def place(mesh: Mesh, up_axis: UpAxis, size_m: float | None) -> Mesh:

@@ -15,8 +15,8 @@ from cluster.errors import RequestError
 from cluster.store import CredentialsError, ObjectInfo, StoreError, Stores
 from workers.failure import ErrorCode, ItemError
 from workers.field import SparseField
-from workers.finish import place
-from workers.mesh import MeshReport, build, check, export, verify
+from workers.finish import finish
+from workers.mesh import Mesh, MeshReport, build, check, export, verify
 from workers.messages import Failure, Recipe
 from workers.tally import Request, Tally
 
@@ -44,13 +44,30 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A level of detail that passed the same checks and lies beside its mesh; the manifest has it as it is here."""
+
+    uri: str
+    bytes: int
+    sha256: str
+    vertices: int
+    faces: int
+    face_budget: int
+
+
+@dataclass(frozen=True, slots=True)
 class Meshed:
-    """A mesh that passed its checks and lies in the store."""
+    """A mesh that passed its checks and lies in the store, and its levels of detail.
+
+    `volume_change` is by which share smoothing and simplification changed its volume, None without them.
+    """
 
     item_id: str
     report: MeshReport
+    volume_change: float | None
     mesh_bytes: int
     mesh_sha256: str
+    levels: tuple[Level, ...]
     mesh_ms: float
     upload_ms: float
 
@@ -85,11 +102,8 @@ class Mesher:
     def _start(self, order: Order, field: SparseField) -> "Future[Meshed | Failure] | Failure":
         try:
             started = time.perf_counter()
-            options = self._recipe.mesh
-            made = place(build(field), options.up_axis, order.size_m)
-            report = check(made)
-            verify(report)
-            data = export(made, self._recipe.format, normals=options.normals, extras=order.extras)
+            finished = finish(build(field), self._recipe.mesh, order.size_m)
+            files = [self._file(made, order) for made in finished.meshes]
             mesh_ms = (time.perf_counter() - started) * 1000
         except ItemError as error:
             return Failure(order.item_id, error.code, error.message)
@@ -97,17 +111,32 @@ class Mesher:
             if memory.exhausted(error):
                 raise  # whose fault it is, the pool finds out
             return Failure(order.item_id, ErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-        return self._uploaders.submit(self._upload, order, report, data, mesh_ms)
+        return self._uploaders.submit(self._upload, order, finished.volume_change, files, mesh_ms)
 
-    def _upload(self, order: Order, report: MeshReport, data: bytes, mesh_ms: float) -> Meshed | Failure:
+    def _file(self, made: Mesh, order: Order) -> tuple[MeshReport, bytes]:
+        report = check(made)
+        verify(report)
+        return report, export(made, self._recipe.format, normals=self._recipe.mesh.normals, extras=order.extras)
+
+    def _upload(
+        self, order: Order, volume_change: float | None, files: list[tuple[MeshReport, bytes]], mesh_ms: float
+    ) -> Meshed | Failure:
+        """Write the mesh, after its levels: whoever sees it finds them there."""
         started = time.perf_counter()
+        format, store = self._recipe.format, self._stores.open(order.mesh_uri)
+        (report, data), *coarser = files
+        levels = []
         try:
-            put: ObjectInfo = self._stores.open(order.mesh_uri).put(
-                order.mesh_uri, data, content_type=_CONTENT_TYPES[self._recipe.format]
-            )
+            for number, (budget, (level, content)) in enumerate(zip(self._recipe.mesh.lod, coarser, strict=True), 1):
+                uri = f"{order.mesh_uri.removesuffix(format)}lod{number}.{format}"
+                store.put(uri, content, content_type=_CONTENT_TYPES[format])
+                digest = hashlib.sha256(content).hexdigest()
+                levels.append(Level(uri, len(content), digest, level.vertices, level.faces, budget))
+            put: ObjectInfo = store.put(order.mesh_uri, data, content_type=_CONTENT_TYPES[format])
         except CredentialsError as error:
             raise RequestError(str(error)) from error
         except StoreError as error:
             return Failure(order.item_id, ErrorCode.UPLOAD_FAILED, f"The mesh could not be written: {error}.")
         upload_ms = (time.perf_counter() - started) * 1000
-        return Meshed(order.item_id, report, put.size, hashlib.sha256(data).hexdigest(), mesh_ms, upload_ms)
+        digest = hashlib.sha256(data).hexdigest()
+        return Meshed(order.item_id, report, volume_change, put.size, digest, tuple(levels), mesh_ms, upload_ms)

@@ -23,6 +23,9 @@ UpAxis = Literal["y", "z"]
 class MeshOptions:
     """What happens to a mesh between marching cubes and its file: config section `mesh`, which describes each."""
 
+    faces: int | None = None
+    lod: tuple[int, ...] = ()
+    smooth: int = 0
     up_axis: UpAxis = "y"
     normals: bool | None = None
     metadata: bool = False

@@ -142,7 +142,7 @@ def in_words(schema: Mapping[str, Any]) -> str:
         "null": "null",
         "string": "text (in quotes if it looks like a number)",
         "object": "a mapping" + {"string": " of text to text", "number": " of text to numbers"}.get(values, ""),
-        "array": "a list of texts",
+        "array": f"a list of {'whole numbers' if schema.get('items', {}).get('type') == 'integer' else 'texts'}",
     }
     low, high = schema.get("minimum"), schema.get("maximum")
     above = schema.get("exclusiveMinimum")

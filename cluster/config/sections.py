@@ -3,6 +3,7 @@
 Works on: values and their bounds. Knows nothing about where they come from, or what they do.
 """
 
+import itertools
 import re
 import reprlib
 from typing import Annotated, Any, Literal
@@ -222,6 +223,20 @@ class ReconstructSettings(_Section):
 class MeshSettings(_Section):
     """What is done to each mesh after its surface was found, and what its file has beside triangles."""
 
+    faces: int | None = Field(
+        default=None,
+        ge=4,  # a tetrahedron's
+        description="Simplify each mesh to at most so many triangles; null leaves all that there are.",
+    )
+    lod: list[Annotated[int, Field(ge=4)]] = Field(
+        default=[],
+        max_length=8,
+        description="Levels of detail, coarser from one to the next: the most triangles of ID.lod1.glb, ID.lod2.glb, … "
+        "beside each mesh.",
+    )
+    smooth: int = Field(
+        default=0, ge=0, le=100, description="Steps of Taubin's filter, which smooths and hardly shrinks; 0: none."
+    )
     up_axis: Literal["y", "z"] = Field(
         default="y",
         description="Which way is up in the file: y with the front to +Z, as glTF has it (GLB is always so), or z with "
@@ -235,6 +250,14 @@ class MeshSettings(_Section):
         default=False,
         description="Write item, source, run and weights into each GLB, which then differs from run to run.",
     )
+
+    @field_validator("lod")
+    @classmethod
+    def _coarser_each(cls, lod: list[int], info: ValidationInfo) -> list[int]:
+        counts = [count for count in (info.data.get("faces"), *lod) if count is not None]
+        if any(fewer >= more for more, fewer in itertools.pairwise(counts)):
+            raise ValueError(f"must have fewer triangles from level to level, and than mesh.faces, not {lod}")
+        return lod
 
 
 class ActorSettings(_Section):

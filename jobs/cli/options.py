@@ -51,6 +51,12 @@ SetOption = Annotated[
 
 
 # What becomes of the meshes, for `reconstruct` and `remesh`.
+FacesOption = Annotated[int | None, typer.Option("--faces", help="Simplify each mesh to at most so many triangles.")]
+LodOption = Annotated[
+    list[int] | None,
+    typer.Option("--lod", help="A coarser level of detail beside each mesh: its most triangles; repeatable."),
+]
+SmoothOption = Annotated[int | None, typer.Option("--smooth", help="Smooth by so many steps, 10 for instance.")]
 UpAxisOption = Annotated[
     str | None,
     typer.Option(
