@@ -10,7 +10,6 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -24,33 +23,40 @@ from cluster.pool import ActorPool, Finished, Task, wait
 from cluster.session import session
 from cluster.store import Stores
 from workers import weights
+from workers.decoder import LatticeField
 from workers.messages import CALLS_AT_ONCE, Batch, Recipe, Reconstruction, Source
 from workers.reconstructor import Reconstructor
 
 RESOLUTION = 512
 DECODERS = (1, 2, 4)
-PAPER_SECONDS_PER_POINT = 6.1e6 / 100e9  # 6.1 MFLOP at the 100 GFLOP/s that a core's float32 products reach
+
+
+class _Asleep:
+    """`field`, which takes so many seconds more for each point, asleep."""
+
+    def __init__(self, field: LatticeField, seconds: float) -> None:
+        self._field, self._seconds = field, seconds
+        self.together = field.together
+
+    def __call__(self, keys: torch.Tensor) -> torch.Tensor:
+        time.sleep(self._seconds * len(keys))
+        return self._field(keys)
 
 
 class Sleeper(Reconstructor):
-    """Asleep for as long as a decoder of the paper's size would evaluate."""
+    """Takes so many seconds more than it needs for each point, asleep."""
 
-    def _field(self, *model: Any) -> Callable[[torch.Tensor], torch.Tensor]:
-        field = super()._field(*model)
+    def __init__(self, seconds: float, *held: Any) -> None:
+        super().__init__(*held)
+        self._seconds = seconds
 
-        def evaluate(keys: torch.Tensor) -> torch.Tensor:
-            started = time.perf_counter()
-            values = field(keys)
-            padded = -(-len(keys) // self._chunk_points) * self._chunk_points
-            time.sleep(max(0.0, padded * PAPER_SECONDS_PER_POINT - (time.perf_counter() - started)))
-            return values
-
-        return evaluate
+    def _field(self, *model: Any) -> Any:
+        return _Asleep(super()._field(*model), self._seconds)
 
 
 def run(resolution: int = RESOLUTION) -> list[dict[str, Any]]:
     """A row for each decoder and number of them."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     cores = len(os.sched_getaffinity(0))
     print(f"one image at {resolution}³; {cores} cores")
     print("decoder        decoders  seconds  speed-up  efficiency  identical")
@@ -59,46 +65,56 @@ def run(resolution: int = RESOLUTION) -> list[dict[str, Any]]:
         paper = paper_size(weights.load(weights.EMBEDDED, stores))
         digest = weights.save(Path(folder), paper.config, paper.encoder, paper.decoder)
         embedded = weights.digest(weights.EMBEDDED, stores)
-        for name, kind, used, repeats in (
-            ("embedded", Reconstructor, (embedded, weights.EMBEDDED), 3),
-            ("paper", Reconstructor, (digest, folder), 1),
-            ("paper, asleep", Sleeper, (embedded, weights.EMBEDDED), 1),
-        ):
-            alone = None
-            for count in DECODERS:
-                seconds, result = _measure(kind, used, count, resolution, repeats)
-                alone = alone or (seconds, result)
-                row = {
-                    "decoder": name,
-                    "decoders": count,
-                    "cores": cores,
-                    "resolution": resolution,
-                    "seconds": seconds,
-                    "speed_up": alone[0] / seconds,
-                    "efficiency": alone[0] / seconds / count,
-                    "identical": result == alone[1],
-                }
-                rows.append(row)
-                print(
-                    f"{name:13s}  {count:8d}  {seconds:7.1f}  {row['speed_up']:8.2f}  {row['efficiency']:10.0%}  "
-                    f"{row['identical']!s:>9s}"
-                )
+        small, large = _held(embedded, weights.EMBEDDED, resolution), _held(digest, folder, resolution)
+        _table(rows, "embedded", Reconstructor, small, repeats=3)
+        _table(rows, "paper", Reconstructor, large)
+        one = {row["decoder"]: row for row in rows if row["decoders"] == 1}
+        more = (one["paper"]["seconds"] - one["embedded"]["seconds"]) / one["paper"]["points"]
+        _table(rows, "paper, asleep", Sleeper, (max(0.0, more), *small))
     return rows
 
 
-def _measure(
-    kind: type[Reconstructor], used: tuple[str, str], count: int, resolution: int, repeats: int
-) -> tuple[float, str]:
-    """The seconds that the decoding of one image took, the best of some times, and a digest of the field found."""
+def _held(digest: str, uri: str, resolution: int) -> tuple[Any, ...]:
+    """What a reconstructor of one thread is made from."""
     recipe = Recipe(resolution, exact=False, format="glb", batch_size=1, chunk_points=None)
-    held = (StoreSettings(), ImageSettings(), dict([used]), recipe, 1)
+    return StoreSettings(), ImageSettings(), {digest: uri}, recipe, 1
+
+
+def _table(
+    rows: list[dict[str, Any]], name: str, kind: type[Reconstructor], held: tuple[Any, ...], repeats: int = 1
+) -> None:
+    """Measure with each number of decoders, and add and print the rows."""
+    alone: tuple[float, int, str] | None = None
+    for count in DECODERS:
+        found = _measure(kind, held, count, repeats)
+        alone = alone or found
+        row = {
+            "decoder": name,
+            "decoders": count,
+            "seconds": found[0],
+            "points": found[1],
+            "speed_up": alone[0] / found[0],
+            "efficiency": alone[0] / found[0] / count,
+            "identical": found[1:] == alone[1:],
+        }
+        rows.append(row)
+        print(
+            f"{name:13s}  {count:8d}  {row['seconds']:7.1f}  {row['speed_up']:8.2f}  {row['efficiency']:10.0%}  "
+            f"{row['identical']!s:>9s}",
+            flush=True,
+        )
+
+
+def _measure(kind: type[Reconstructor], held: tuple[Any, ...], count: int, repeats: int) -> tuple[float, int, str]:
+    """The seconds that the decoding of one image took, the best of some times; its points; a digest of the field."""
     pool: ActorPool[Source] = ActorPool(
         "reconstructor", kind, held, count, cpus=1, gpus=0, concurrency=CALLS_AT_ONCE, item_timeout_seconds=3600,
         key=lambda source: source.item_id, assist=Reconstructor.assist.__name__, on_restart=print,
     )  # fmt: skip
-    times, digests = [], set()
+    times, ends = [], set()
+    (used,) = held[-3]
     with as_file(files("jobs.demo") / "images" / "chair" / "chair-0.png") as picture:
-        source = Source("chair", str(picture), None, used[0], "")
+        source = Source("chair", str(picture), None, used, "")
         while pool.ready < count:
             wait([pool], 0.1)
         pool.lending = True
@@ -111,10 +127,11 @@ def _measure(
             assert isinstance(made, Reconstruction), made
             ((field,),) = ray.get(list(outcome.refs))
             times.append(made.decode_ms / 1000)
-            digests.add(hashlib.sha256(field.indices.tobytes() + field.values.tobytes()).hexdigest())
+            digest = hashlib.sha256(field.indices.tobytes() + field.values.tobytes()).hexdigest()
+            ends.add((field.points_evaluated, digest))
     pool.close()
-    (digest,) = digests
-    return min(times), digest
+    ((points, digest),) = ends
+    return min(times), points, digest
 
 
 if __name__ == "__main__":

@@ -66,6 +66,10 @@ def helpers(ray_session: None) -> Iterator[list[Any]]:
         ray.kill(actor)
 
 
+def together(keys: torch.Tensor) -> torch.Tensor:
+    return keys % 2  # even keys, then odd ones
+
+
 class Local:
     """The same field here; a point takes as long as 1/20 of the least work that is shared."""
 
@@ -81,16 +85,17 @@ class Local:
 def test_keys_are_shared_out_in_whole_chunks_each_once(helpers: list[Any]) -> None:
     ray.get([actor.behave.remote("well") for actor in helpers])
     local = Local()
-    field = FanOut(local, NOTHING, CHUNK, lambda: helpers)
+    field = FanOut(local, together, NOTHING, CHUNK, lambda: helpers)
     keys = torch.arange(0, 3 * 1003, 3)
     assert torch.equal(field(keys), keys + 0.5)
     runs = ray.get([actor.asked.remote() for actor in helpers])
     assert all(len(one) > 2 for one in runs)
     assert field.shared == sum(length for one in runs for _, length, _ in one)
     assert field.shared + sum(local.lengths) == len(keys)
+    places = {int(key): place for place, key in enumerate(torch.cat([keys[::2], keys[1::2]]))}
     for first, length, last in runs[0] + runs[1]:
-        assert first % (3 * CHUNK) == 0  # padding is at the very end alone
-        assert last == first + 3 * (length - 1)
+        assert places[first] % CHUNK == 0  # padding is at the very end alone
+        assert places[last] == places[first] + length - 1
         assert length * LEAST_SECONDS / 20 > 0.5 * LEAST_SECONDS
     # Too little to be worth a call is done here.
     assert torch.equal(field(keys[:10]), keys[:10] + 0.5)
@@ -101,7 +106,7 @@ def test_keys_are_shared_out_in_whole_chunks_each_once(helpers: list[Any]) -> No
 def test_what_does_not_come_back_is_evaluated_here(helpers: list[Any], way: str) -> None:
     """One of the two helpers hangs from then on, and in the end the other one dies."""
     ray.get([actor.behave.remote(way) for actor in helpers[: 1 if way == "hangs" else 2]])
-    field = FanOut(Local(), NOTHING, CHUNK, lambda: helpers)
+    field = FanOut(Local(), together, NOTHING, CHUNK, lambda: helpers)
     keys = torch.arange(800)
     started = time.monotonic()
     assert torch.equal(field(keys), keys + 0.5)

@@ -32,6 +32,10 @@ class Chunks:
         self._borders = torch.arange(shapes + 1, device=shares[0].device) * lattice.points
         self._blocks = -(-chunk_points // _SAME)
 
+    def together(self, keys: Tensor) -> Tensor:
+        """int64[P]: any points share a chunk as well as others; in their order, those of a shape are together."""
+        return keys
+
     def __call__(self, keys: Tensor, ahead: Tensor | None) -> Tensor:
         """Pre-activation float32[P] at sorted keys int64[P], or `ahead` float32[P, 3] lattice steps from them.
 

@@ -138,8 +138,12 @@ class LatticeField:
 
     @torch.inference_mode()
     def __call__(self, keys: Tensor) -> Tensor:
-        """Field float32[P] at `keys` int64[P], sorted."""
+        """Field float32[P] at `keys` int64[P], sorted themselves or by `together`."""
         return self._evaluate(keys, None).sub_(self.level)
+
+    def together(self, keys: Tensor) -> Tensor:
+        """A number int64[P] for each of `keys`: those with equal or near ones cost less when asked for together."""
+        return self._evaluate.together(keys)
 
     @torch.inference_mode()
     def between(self, keys: Tensor, axis: int, t: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from workers.fan_out import Asked, FanOut
 from workers.field import SparseField
 from workers.grid import Lattice
 from workers.images import Framing, count_pixels, decode, key_out, prepare
-from workers.isosurface import Evaluate, extract
+from workers.isosurface import extract
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
 from workers.precision import choose, is_native
 from workers.regions import Prepared
@@ -139,7 +139,7 @@ class Reconstructor:
         self._turns, self._loading = _Turns(), threading.Lock()
         self._helpers: Sequence[Any] = ()
         self._shared = 0  # points of the own computation that helpers evaluated
-        self._asked: tuple[str, Evaluate] | None = None  # the field that was last evaluated for another actor
+        self._asked: tuple[str, LatticeField] | None = None  # the field that was last evaluated for another actor
         # One picture of the largest size at a time, or many small ones: memory does not depend on what comes together.
         self._pixels = _Ration(images.max_pixels)
         self._fetchers = ThreadPoolExecutor(_FETCHERS * CALLS_AT_ONCE, "fetch")
@@ -274,7 +274,8 @@ class Reconstructor:
         """The field of each latent. If the batch fails, each alone, so that one bad latent spoils no other's."""
         lattice = Lattice(self._recipe.resolution)
         asked = Asked(uuid.uuid4().hex, self._kind, bundle.digest, latents.cpu().numpy())
-        field = FanOut(self._field(bundle, latents), asked, self._chunk_points, lambda: self._helpers)
+        own = self._field(bundle, latents)
+        field = FanOut(own, own.together, asked, self._chunk_points, lambda: self._helpers)
         try:
             return extract(field, lattice, len(latents), exact=self._recipe.exact, device=self._device)
         except Exception as error:
@@ -286,7 +287,7 @@ class Reconstructor:
         finally:
             self._shared += field.shared
 
-    def _field(self, bundle: Bundle, latents: torch.Tensor) -> Evaluate:
+    def _field(self, bundle: Bundle, latents: torch.Tensor) -> LatticeField:
         lattice = Lattice(self._recipe.resolution)
         prepared = self._prepared[bundle.digest]
         return LatticeField(bundle.decoder, latents, lattice, bundle.config.threshold, self._chunk_points, prepared)

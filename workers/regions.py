@@ -104,6 +104,12 @@ class Regions:
         self._axis = -(-lattice.resolution // self._side)  # regions along an axis
         self._known: dict[int, _Region] = {}
 
+    def together(self, keys: Tensor) -> Tensor:
+        """The region int64[P] of each key: fewer rows are empty where all of a region are asked for at once."""
+        shape, ijk = self._lattice.split(keys)
+        cell = ijk // self._side
+        return ((shape * self._axis + cell[:, 0]) * self._axis + cell[:, 1]) * self._axis + cell[:, 2]
+
     def __call__(self, keys: Tensor, ahead: Tensor | None) -> Tensor:
         """Pre-activation float32[P] at keys int64[P], or at `ahead` float32[P, 3] lattice steps (0 … 1) from them."""
         aheads = [None] * (len(keys) // _AT_ONCE + 1) if ahead is None else ahead.split(_AT_ONCE)
@@ -112,12 +118,10 @@ class Regions:
 
     def _evaluate(self, keys: Tensor, ahead: Tensor | None) -> Tensor:
         n, side = self._lattice.resolution, self._side
-        shape, ijk = self._lattice.split(keys)
-        cell = ijk // side
-        steps = (2 * (ijk - cell * side) + 1 - side).to(torch.float32) / 2
+        steps = (2 * (self._lattice.split(keys)[1] % side) + 1 - side).to(torch.float32) / 2
         if ahead is not None:
             steps = steps + ahead
-        names, order = (((shape * self._axis + cell[:, 0]) * self._axis + cell[:, 1]) * self._axis + cell[:, 2]).sort()
+        names, order = self.together(keys).sort()
         names, counts = names.unique_consecutive(return_counts=True)
         tiles = (counts + TILE - 1) // TILE
         # A region's points fill the rows of its own tiles; what is left over, and the last chunk, is centres.
