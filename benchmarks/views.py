@@ -22,7 +22,7 @@ from workers.decoder import LatticeField
 from workers.encoder import encode, fuse
 from workers.grid import Lattice
 
-OBJECTS = 4  # a category; docs/views.md has 40
+OBJECTS = 2  # a category; docs/views.md has 40
 VIEWS = (3, 8)
 SEED = 3 * HELD_OUT  # validation begins at HELD_OUT, the demo's pictures at twice that
 
