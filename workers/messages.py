@@ -82,8 +82,8 @@ class Source:
     etag: str | None
     weights_digest: str
     mesh_uri: str
-    views: tuple[str, ...] = ()
     encoded: Encoded | None = None
+    views: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> tuple[str, ...]:
