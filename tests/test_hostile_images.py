@@ -169,7 +169,7 @@ def test_pictures_that_come_together_are_decoded_within_one_ration(
 
     monkeypatch.setattr(reconstructor, "decode", watched)
     with ThreadPoolExecutor(9) as threads:
-        results = list(threads.map(lambda source: actor._read(source, Framing(mode="fit")), sources))
+        results = list(threads.map(lambda source: actor._read(source, source.uri, Framing(mode="fit")), sources))
     assert not any(isinstance(result, Failure) for result in results)
     assert most == 2
 
