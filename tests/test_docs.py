@@ -177,7 +177,7 @@ def clone(terminal: dict[str, str], pictures: Path, tmp_path: Path) -> Path:
     shutil.copy(CHECKOUT / "ray_config.yaml", folder)
     for category in ("chair", "table"):
         (folder / "photos" / category).mkdir(parents=True)
-        for number, picture in enumerate(sorted((pictures / category).iterdir())[:2]):
+        for number, picture in enumerate(sorted((pictures / category).iterdir())[:3]):
             shutil.copy(picture, folder / "photos" / category / f"{category}-{number}.png")
     return folder
 
