@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 import workers
 from cluster.config import StoreSettings
 from cluster.errors import RequestError
+from cluster.store import Stores
 from workers import ErrorCode, ItemError, Model, Solid, load_model
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -49,7 +51,7 @@ assert not set(workers.__all__) - set(dir(workers))
 
 def test_a_picture_may_come_as_file_bytes_image_or_object(model: Model, chair: Solid, s3: S3, s3_client) -> None:
     s3_client.put_object(Bucket=s3.bucket, Key="chair.png", Body=CHAIR.read_bytes())
-    there = Model(model.bundle, model.device, workers.model.Stores(StoreSettings(s3=s3.settings)))
+    there = replace(model, _stores=Stores(StoreSettings(s3=s3.settings)))
     with Image.open(CHAIR) as image:
         given = [str(CHAIR), CHAIR.read_bytes(), image, image.convert("P")]
         latents = [model.encode(picture) for picture in given]
@@ -87,6 +89,16 @@ def test_a_file_has_the_axes_and_the_size_that_were_asked_for(chair: Solid, tmp_
         assert read.volume > 0
 
 
+def test_a_file_may_have_fewer_and_smoother_triangles(chair: Solid) -> None:
+    coarse = trimesh.load_mesh(io.BytesIO(chair.to_bytes("ply", faces=300)), file_type="ply")
+    smooth = trimesh.load_mesh(io.BytesIO(chair.to_bytes("ply", smooth=10)), file_type="ply")
+    assert len(coarse.faces) <= 300 < len(smooth.faces) == len(chair.faces)
+    assert coarse.is_watertight
+    assert smooth.is_watertight
+    assert smooth.area < trimesh.Trimesh(chair.vertices, chair.faces).area
+    assert chair.to_bytes(normals=False) != chair.to_bytes(normals=True) == chair.to_bytes()
+
+
 def test_a_notebook_shows_a_solid_as_a_picture(chair: Solid) -> None:
     with Image.open(io.BytesIO(chair._repr_png_())) as picture:
         assert (picture.format, picture.size) == ("PNG", (320, 320))
@@ -108,6 +120,7 @@ def test_what_is_wrong_is_one_sentence(model: Model, chair: Solid, tmp_path: Pat
         "nowhere/chair.glb: cannot be written (No such file or directory)": lambda: chair.save("nowhere/chair.glb"),
         "the format is 'fbx'; choose one of glb, obj, ply, stl": lambda: chair.to_bytes("fbx"),  # type: ignore[arg-type]
         "up_axis is 'z'; a glb file has y": lambda: chair.to_bytes("glb", up_axis="z"),
+        "faces is 3: Input should be greater than": lambda: chair.to_bytes("ply", faces=3),
         "size_m is -1; it must be a number of metres above 0": lambda: chair.to_bytes("ply", size_m=-1),
         "resolution is 7; choose one from 8 to 1024": lambda: model.mesh(chair.latent, resolution=7),
         "the latent has the shape (3,); these weights' latents have (128,)": lambda: model.mesh([0, 0, 1]),

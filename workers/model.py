@@ -7,39 +7,46 @@ A mesh has the bytes that a run gives it for the same picture, weights and optio
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from pydantic import ValidationError
 
-from cluster.config import ImageSettings, ReconstructSettings, StoreSettings
+from cluster.config import ImageSettings, MeshSettings, ReconstructSettings, StoreSettings
 from cluster.errors import RequestError
 from cluster.store import StoreError, Stores
 from workers import weights
-from workers.decoder import LatticeField
+from workers.decoder import CHUNK_POINTS, LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
-from workers.finish import place
+from workers.finish import finish
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
 from workers.isosurface import extract
 from workers.mesh import Format, Mesh, MeshReport, build, check, export, verify
-from workers.messages import UpAxis
-from workers.reconstructor import CHUNK_POINTS
+from workers.messages import MeshOptions, UpAxis
+from workers.precision import choose
+from workers.regions import Prepared
 from workers.render import Camera, render, vertex_normals
 
 _PICTURE = 320  # pixels of a picture in a notebook
 
 
 def load_model(
-    bundle: str | Path = weights.EMBEDDED, *, device: str | None = None, store: StoreSettings | None = None
+    bundle: str | Path = weights.EMBEDDED,
+    *,
+    device: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    store: StoreSettings | None = None,
 ) -> "Model":
     """Load weights: `"embedded"`, or the folder or s3:// prefix of a bundle.
 
-    `device` is `"cpu"` or `"cuda"`; None takes the GPU where there is one. `store` says how to reach S3, where boto3's
-    own settings do not. Raises RequestError, one sentence that names the bundle or the device.
+    `device` is `"cpu"` or `"cuda"`; None takes the GPU where there is one. `precision` is a run's
+    `reconstruct.precision`. `store` says how to reach S3, where boto3's own settings do not. Raises RequestError, one
+    sentence that names the bundle or the argument.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if chosen not in CHUNK_POINTS:
@@ -47,7 +54,9 @@ def load_model(
     if chosen == "cuda" and not torch.cuda.is_available():
         raise RequestError("device is 'cuda', and PyTorch finds no GPU here; leave it out, or choose cpu")
     stores = Stores(store or StoreSettings())
-    return Model(weights.load(str(bundle), stores, device=chosen), chosen, stores)
+    loaded = weights.load(str(bundle), stores, device=chosen)
+    prepared = Prepared(loaded.decoder, choose(precision, chosen, loaded.config.decoder_width))
+    return Model(loaded, chosen, prepared, stores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +65,13 @@ class Model:
 
     bundle: weights.Bundle
     device: str
+    _prepared: Prepared = field(repr=False)
     _stores: Stores = field(repr=False)
 
     def __repr__(self) -> str:
-        config = self.bundle.config
-        known = ", ".join(config.categories) or "unknown categories"
-        return f"Model({config.name}: {known}; {config.family}, latents of {config.latent_size}; on {self.device})"
+        config, known = self.bundle.config, ", ".join(self.bundle.config.categories) or "unknown categories"
+        where = f"{self._prepared.precision} on {self.device}"
+        return f"Model({config.name}: {known}; {config.family}, latents of {config.latent_size}; {where})"
 
     def reconstruct(
         self,
@@ -113,6 +123,7 @@ class Model:
             lattice,
             self.bundle.config.threshold,
             chunk_points or CHUNK_POINTS[self.device],
+            self._prepared,
         )
         [found] = extract(values, lattice, 1, exact=exact, device=self.device)
         made = build(found)
@@ -161,11 +172,22 @@ class Solid:
         """int32[F, 3], counter-clockwise seen from outside."""
         return self.mesh.faces
 
-    def to_bytes(self, format: Format = "glb", *, up_axis: UpAxis = "y", size_m: float | None = None) -> bytes:
+    def to_bytes(
+        self,
+        format: Format = "glb",
+        *,
+        faces: int | None = None,
+        smooth: int = 0,
+        up_axis: UpAxis = "y",
+        normals: bool | None = None,
+        size_m: float | None = None,
+    ) -> bytes:
         """The mesh as a file's bytes: `glb`, `obj`, `ply` or `stl`.
 
         The file's axes are right-handed: +Y up with the front to +Z, or with `up_axis` z, which GLB has not, +Z up with
-        the front to −Y. With `size_m` the longest side of the bounding box is so many metres. Raises RequestError.
+        the front to −Y. With `size_m` the longest side of the bounding box is so many metres. `faces` at most, `smooth`
+        steps of a filter, and `normals` are a run's `mesh.faces`, `mesh.smooth` and `mesh.normals`. What comes out is
+        checked again. Raises RequestError.
         """
         if format not in get_args(Format):
             raise RequestError(f"the format is {format!r}; choose one of {', '.join(get_args(Format))}")
@@ -173,16 +195,25 @@ class Solid:
             raise RequestError(f"up_axis is {up_axis!r}; a {format} file has {'y' if format == 'glb' else 'y or z'}")
         if size_m is not None and not (np.isfinite(size_m) and size_m > 0):
             raise RequestError(f"size_m is {size_m}; it must be a number of metres above 0")
-        return export(place(self.mesh, up_axis, size_m), format)
+        try:
+            chosen = MeshSettings(faces=faces, smooth=smooth, up_axis=up_axis, normals=normals)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RequestError(f"{first['loc'][0]} is {first['input']!r}: {first['msg']}") from error
+        options = MeshOptions(faces=chosen.faces, smooth=chosen.smooth, up_axis=up_axis, normals=normals)
+        [made] = finish(self.mesh, options, size_m).meshes
+        verify(check(made))
+        return export(made, format, normals=normals)
 
-    def save(self, path: str | Path, *, up_axis: UpAxis = "y", size_m: float | None = None) -> Path:
-        """Write the mesh to a file, whose name says the format: `chair.glb`. Raises what `to_bytes` does."""
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write the mesh to a file, whose name says the format: `chair.glb`. Takes the options of `to_bytes`, and
+        raises what that does."""
         target = Path(path)
         format = target.suffix.lower().removeprefix(".")
         if format not in get_args(Format):
             endings = ", ".join(f".{known}" for known in get_args(Format))
             raise RequestError(f"{target}: the name says no format; let it end in one of {endings}")
-        data = self.to_bytes(format, up_axis=up_axis, size_m=size_m)  # type: ignore[arg-type]
+        data = self.to_bytes(format, **options)  # type: ignore[arg-type]
         try:
             target.write_bytes(data)
         except OSError as error:

@@ -21,7 +21,7 @@ from cluster import memory
 from cluster.config import ImageSettings, StoreSettings
 from cluster.errors import RequestError
 from cluster.store import AccessDenied, CredentialsError, NotFound, StoreError, Stores, TooLarge
-from workers.decoder import LatticeField
+from workers.decoder import CHUNK_POINTS, LatticeField
 from workers.encoder import IMAGE_SIZE, encode, fuse
 from workers.failure import ErrorCode, ItemError
 from workers.fan_out import Asked, FanOut
@@ -36,9 +36,6 @@ from workers.tally import Tally
 from workers.views import ViewFailure, fingerprint
 from workers.weights import Bundle, cache_folder, load_cached
 
-# Chunks are padded to this many points. A CPU's products reach 95 % of their best rate with 256 rows, and more are
-# mostly padding at 64³; a GPU needs enough of them to fill it.
-CHUNK_POINTS = {"cpu": 256, "cuda": 65_536}
 _FETCHERS = 8  # threads a call; a fetch waits for the network, so they are not tied to cores
 
 
