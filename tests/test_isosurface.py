@@ -322,6 +322,18 @@ def test_few_points_are_evaluated_that_the_surface_does_not_need(resolution, str
     assert sparse.points_evaluated <= cost * sparse.points_needed
 
 
+@pytest.mark.parametrize("resolution", [8, 33])
+def test_what_is_found_does_not_depend_on_whether_signs_fit_a_table(resolution, monkeypatch):
+    noise = volume(np.random.default_rng(5).random((resolution,) * 3) - 0.3)
+    fields = [torus(resolution), noise, lambda p: torch.ones(len(p))]
+    with_table = run(resolution, *fields)
+    monkeypatch.setattr(isosurface, "SIGNS_BYTES", 0)
+    for found, again in zip(run(resolution, *fields), with_table, strict=True):
+        assert_closed(found)
+        assert_same(found, again)
+        assert found.points_evaluated == again.points_evaluated
+
+
 def test_a_field_that_is_not_finite_is_a_fault_of_the_item():
     with pytest.raises(ItemError, match="not finite") as caught:
         run(16, lambda p: torch.where(p[:, 0] == 4, torch.nan, p[:, 1] - 8))
