@@ -196,7 +196,8 @@ def with_rates(found: Estimate, stores: Stores, request: run.Request, price: flo
 
 
 def _why_not(request: run.Request) -> str:
-    how = f"at resolution {request.resolution}{', exact' if request.exact else ''}"
+    refined = f", refined by {request.refine}" if request.refine else ""
+    how = f"at resolution {request.resolution}{', exact' if request.exact else ''}{refined}"
     if request.remesh:
         return f"no rate was measured {how}"
     give = "give --previous an output that was"
@@ -222,7 +223,11 @@ def _measurements(stores: Stores, request: run.Request) -> Iterator[tuple[str, M
             earlier = run.read(stores, uri).request
             queue.extend(used.uri for used in earlier.previous)
             measured = None if earlier.remesh and not request.remesh else _measured(stores, uri)
-            if measured and (measured.resolution, measured.exact) == (request.resolution, request.exact):
+            if measured and (measured.resolution, measured.exact, earlier.refine) == (
+                request.resolution,
+                request.exact,
+                request.refine,
+            ):
                 yield uri, measured
 
 

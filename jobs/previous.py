@@ -65,9 +65,9 @@ class Previous:
     """The rows of a request's previous outputs.
 
     An image's row is carried forward if it is `ok`, of the same id, source URI, category, ETag (of an object, the
-    `fingerprint` of its views) and size in metres, made with the same weights, resolution, format, `exact` and mesh
-    options, and its mesh and levels of detail are still there with their sizes. Of several such rows the one in the
-    last-named output is taken. An ETag that is not known equals no other.
+    `fingerprint` of its views) and size in metres, made with the same weights, resolution, format, `exact`,
+    `refine` and mesh options, and its mesh and levels of detail are still there with their sizes. Of several such rows
+    the one in the last-named output is taken. An ETag that is not known equals no other.
 
     Without previous outputs all images are new, and nothing is read or kept.
     """
@@ -103,7 +103,8 @@ class Previous:
         try:
             for number, used in enumerate(self._request.previous):
                 read = functools.partial(manifest.read_part, self._stores, used.uri, columns=_COLUMNS)
-                carry = (used.exact, used.mesh) == (self._request.exact, self._request.mesh)
+                asked = self._request
+                carry = (used.exact, used.refine, used.mesh) == (asked.exact, asked.refine, asked.mesh)
                 for part, table in _ahead(_READERS, read, used.indices()):
                     roots |= self._add(number, part, table, carry)
             self._index.execute("CREATE INDEX rows_by_item ON rows (item)")

@@ -43,6 +43,7 @@ class PreviousUsed(BaseModel):
     uri: str
     run_id: str
     exact: bool
+    refine: int
     mesh: MeshOptions
     shards: str  # the committed ones: `0-11,13`
 
@@ -88,6 +89,7 @@ class Request(BaseModel):
     chunk_points: int | None
     mesh: MeshOptions
     precision: Literal["auto", "float32", "bfloat16"]
+    refine: int
     weights: dict[str, WeightsUsed]
     previous: tuple[PreviousUsed, ...] = ()
     again: Again | None = None
@@ -108,6 +110,7 @@ class Request(BaseModel):
             self.chunk_points,
             self.mesh,
             self.precision,
+            self.refine,
         )
 
 
@@ -179,8 +182,9 @@ def _previous(uri: str, output: str, stores: Stores) -> PreviousUsed:
     except RequestError as error:
         raise RequestError(f"--previous {uri} cannot be used: {error}") from error
     shards = _spans(sorted(manifest.committed(stores, where)))
+    asked = record.request
     return PreviousUsed(
-        uri=where, run_id=record.run_id, exact=record.request.exact, mesh=record.request.mesh, shards=shards
+        uri=where, run_id=record.run_id, exact=asked.exact, refine=asked.refine, mesh=asked.mesh, shards=shards
     )
 
 

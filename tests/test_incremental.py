@@ -206,8 +206,14 @@ def test_a_third_generation_needs_neither_the_second_nor_ray(
 
 @pytest.mark.parametrize(
     "other",
-    [{"reconstruct.resolution": 12}, {"reconstruct.format": "ply"}, {"reconstruct.exact": True}, "weights"],
-    ids=["resolution", "format", "exact", "weights"],
+    [
+        {"reconstruct.resolution": 12},
+        {"reconstruct.format": "ply"},
+        {"reconstruct.exact": True},
+        {"reconstruct.refine": 2},
+        "weights",
+    ],
+    ids=["resolution", "format", "exact", "refine", "weights"],
 )
 def test_another_option_converts_all(
     undisturbed: Run, catalog: Path, small: dict[str, Any], tmp_path: Path, other: Any
@@ -221,6 +227,9 @@ def test_another_option_converts_all(
         str(catalog), str(tmp_path), load(None, {}, small | other | {"reconstruct.previous": [str(undisturbed.output)]})
     )
     assert (said.changed, said.carried, said.new, said.vanished) == (40, 0, 0, 0)
+    if other == {"reconstruct.refine": 2}:
+        assert said.why_not is not None
+        assert "at resolution 16, refined by 2" in said.why_not
 
 
 def test_what_failed_and_what_lost_its_mesh_is_converted_again(
@@ -462,7 +471,9 @@ def test_the_classification_is_what_the_rows_say(
     for number, rows in enumerate(earlier):
         output = root / str(number)
         used.append(
-            PreviousUsed(uri=str(output), run_id=f"run-{number}", exact=exact[number], mesh=MeshOptions(), shards="0")
+            PreviousUsed(
+                uri=str(output), run_id=f"run-{number}", exact=exact[number], refine=0, mesh=MeshOptions(), shards="0"
+            )
         )
         made = []
         for name, facts in rows.items():
@@ -500,7 +511,7 @@ def test_the_classification_is_what_the_rows_say(
         manifest.write_part(STORES, str(output), Shard(0, items, Position(len(items), ""), True, None), made)
     request = Request(
         catalog="/photos", category=None, limit=None, shard_size=8, resolution=16, exact=False, format="glb",
-        batch_size=1, chunk_points=None, mesh=MeshOptions(), precision=precision, previous=tuple(used),
+        batch_size=1, chunk_points=None, mesh=MeshOptions(), precision=precision, refine=0, previous=tuple(used),
         weights={"*": WeightsUsed(uri="/w", digest=DIGEST)},
     )  # fmt: skip
     items = tuple(

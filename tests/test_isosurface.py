@@ -14,6 +14,7 @@ from workers.failure import ErrorCode, ItemError
 from workers.field import OUTSIDE
 from workers.grid import Lattice
 from workers.isosurface import coarse_stride, extract
+from workers.mesh import build, check, verify
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,7 @@ class Field:
     def __init__(self, lattice, *functions):
         self.lattice, self.functions = lattice, functions
         self.asked = torch.empty(0, dtype=torch.int64)
+        self.asked_between = []
 
     def __call__(self, keys):
         assert keys.dtype == torch.int64
@@ -38,10 +40,21 @@ class Field:
         assert not self.lattice.is_padding(keys).any()
         assert not torch.isin(keys, self.asked).any(), "evaluated twice"
         self.asked = torch.cat([self.asked, keys])
+        return self._at(keys, 0)
+
+    def between(self, keys, axis, t):
+        assert (keys[1:] > keys[:-1]).all(), "sorted and unique"
+        assert not self.lattice.is_padding(torch.cat([keys, keys + self.lattice.steps[axis]])).any()
+        assert t.dtype == torch.float32
+        assert ((t >= 0) & (t <= 1)).all()
+        self.asked_between.append(keys)
+        return self._at(keys, t[:, None] * torch.eye(3)[axis])
+
+    def _at(self, keys, ahead):
         shape, ijk = self.lattice.split(keys)
-        values = torch.empty(len(keys))
+        points, values = ijk.double() + ahead, torch.empty(len(keys))
         for number, function in enumerate(self.functions):
-            values[shape == number] = function(ijk[shape == number].double()).float()
+            values[shape == number] = function(points[shape == number]).float()
         return values
 
 
@@ -50,7 +63,8 @@ def run(resolution, *functions, **options):
     lattice = Lattice(resolution)
     field = Field(lattice, *functions)
     found = extract(field, lattice, len(functions), **options)
-    asked = torch.bincount(field.asked // lattice.points, minlength=len(functions))
+    asked = torch.cat([field.asked, *field.asked_between])
+    asked = torch.bincount(asked // lattice.points, minlength=len(functions))
     assert [sparse.points_evaluated for sparse in found] == asked.tolist()
     return found
 
@@ -123,6 +137,9 @@ def assert_same(a, b):
     assert a.resolution == b.resolution
     np.testing.assert_array_equal(a.indices, b.indices)
     np.testing.assert_array_equal(a.values, b.values)
+    assert (a.crossings is None) == (b.crossings is None)
+    if a.crossings is not None:
+        np.testing.assert_array_equal(a.crossings, b.crossings)
 
 
 # Features of the design's table, in voxels of 256³: boxes of samples, so that the truth is written down exactly.
@@ -218,7 +235,8 @@ def test_thick_solids_are_found_as_by_dense_evaluation(solid):
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(8, 20), st.integers(0, 2**32 - 1), st.sampled_from([0.03, 0.3, 0.5, 0.97]))
+# The coarse lattice has steps of 2 from 17 on, of 4 from 33 on.
+@given(st.sampled_from([*range(8, 25), 33, 36]), st.integers(0, 2**32 - 1), st.sampled_from([0.03, 0.3, 0.5, 0.97]))
 def test_whatever_the_field_what_is_found_is_closed(resolution, seed, share):
     # Noise has parts that are missed, nested at random: what is found must fit together all the same.
     noise = np.random.default_rng(seed).random((resolution,) * 3)
@@ -332,6 +350,73 @@ def test_what_is_found_does_not_depend_on_whether_signs_fit_a_table(resolution, 
         assert_closed(found)
         assert_same(found, again)
         assert found.points_evaluated == again.points_evaluated
+
+
+def ball(radius, steepness):
+    """A field between -1 and 1 that is flat but near the surface, around sample 12.3 of every axis."""
+    return lambda p: torch.tanh(steepness * (radius - (p - 12.3).norm(dim=-1)))
+
+
+def distances(sparse, radius):
+    """How far the vertices are from that ball's surface, in steps."""
+    vertices = build(sparse).vertices.astype(np.float64)
+    samples = (vertices + 0.5) * sparse.resolution - 0.5
+    return np.abs(np.linalg.norm(samples - 12.3, axis=1) - radius)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("steepness", "largest"),
+    [(1, (0.030, 0.006, 0.002, 3e-4)), (4, (0.20, 0.042, 0.0062, 3e-4)), (100, (0.44, 0.22, 0.15, 0.066))],
+)
+def test_refinement_finds_the_surface_of_a_saturated_field(steepness, largest, exact):
+    field = ball(9.1, steepness)
+    found = [run(26, field, exact=exact, refine=steps)[0] for steps in (0, 1, 2, 3, 8)]
+    plain, *refined = map(build, found)
+    assert found[0].crossings is None
+    assert all(distances(sparse, 9.1).max() < bound for sparse, bound in zip(found, (*largest, 1e-3), strict=True))
+    assert distances(found[0], 9.1).max() > 0.95 * largest[0]
+    for sparse, mesh, steps in zip(found[1:], refined, (1, 2, 3, 8), strict=True):
+        assert sparse.crossings.dtype == np.float32
+        assert sparse.points_evaluated == found[0].points_evaluated + steps * len(plain.vertices)
+        np.testing.assert_array_equal(mesh.faces, plain.faces)
+        verify(check(mesh))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_ends_in_the_padding_is_not_refined(exact):
+    # A rod from one side of the frame to the other: its ends are where the padding begins.
+    rod = lambda p: torch.tanh(9 - 3 * (p[:, :2] - 9.2).norm(dim=1))  # noqa: E731
+    (plain,), (refined,) = (run(20, rod, exact=exact, refine=steps) for steps in (0, 3))
+    a, b = (build(sparse).vertices for sparse in (plain, refined))
+    end = (a[:, 2] < -0.475) | (a[:, 2] > 0.475)
+    assert end.any()
+    np.testing.assert_allclose(b[end], a[end], atol=1e-7)
+    assert refined.points_evaluated == plain.points_evaluated + 3 * np.count_nonzero(~end)
+    radius = np.linalg.norm((b[~end, :2] + 0.5) * 20 - 0.5 - 9.2, axis=1)
+    np.testing.assert_allclose(radius, 3, atol=0.006)  # a vertex keeps that far from a sample
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_refinement_does_not_depend_on_the_other_shapes(exact):
+    fields = ball(9.1, 4), torus(26), lambda p: -torch.ones(len(p)), ball(5.5, 100)
+    together = run(26, *fields, refine=2, exact=exact)
+    for field, found in zip(fields, together, strict=True):
+        (alone,) = run(26, field, refine=2, exact=exact)
+        assert_same(found, alone)
+        assert found.points_evaluated == alone.points_evaluated
+    assert [len(found.crossings) for found in together] == [len(build(found).vertices) for found in together]
+
+
+def test_what_cannot_be_refined_is_refused():
+    lattice = Lattice(16)
+    with pytest.raises(ValueError, match=r"^refine is 2, and the field cannot be evaluated between samples"):
+        extract(lambda keys: torch.ones(len(keys)), lattice, 1, refine=2)
+    for steps in (-1, 9):
+        with pytest.raises(ValueError, match=f"^refine is {steps}; choose 0 to 8 steps$"):
+            extract(Field(lattice, torus(16)), lattice, 1, refine=steps)
+    with pytest.raises(ItemError, match="not finite"):
+        run(16, lambda p: torch.where(p[:, 0] % 1 > 0, torch.nan, torus(16)(p)), refine=1)
 
 
 def test_a_field_that_is_not_finite_is_a_fault_of_the_item():

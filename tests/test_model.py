@@ -11,15 +11,21 @@ from pathlib import Path
 import notebooks
 import numpy as np
 import pytest
+import torch
 import trimesh
 from conftest import S3
 from PIL import Image
+from test_isosurface import assert_closed, one_thread  # noqa: F401
 
 import workers
 from cluster.config import StoreSettings
 from cluster.errors import RequestError
 from cluster.store import Stores
 from workers import ErrorCode, ItemError, Model, Solid, load_model
+from workers.decoder import LatticeField
+from workers.grid import Lattice
+from workers.isosurface import extract
+from workers.mesh import build, check, verify
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CHAIR = Path(str(files("jobs.demo"))) / "images" / "chair" / "chair-3.png"
@@ -69,6 +75,41 @@ def test_a_latent_is_enough_for_any_resolution(model: Model, chair: Solid) -> No
     assert (exact.points_evaluated, exact.report) == (32**3, chair.report)
     assert chair.points_evaluated < 32**3 / 3
     assert model.mesh(chair.latent, resolution=16).report.vertices < chair.report.vertices / 3
+
+
+@pytest.mark.parametrize("resolution", [33, 50, 100, 130])
+def test_any_resolution_is_closed(model: Model, chair: Solid, resolution: int) -> None:
+    config, latents = model.bundle.config, torch.tensor(chair.latent)[None]
+    field = LatticeField(model.bundle.decoder, latents, Lattice(resolution), config.threshold, 256)
+    [sparse] = extract(field, Lattice(resolution), 1)
+    assert_closed(sparse)
+    verify(check(build(sparse)))
+
+
+def from_the_surface(model: Model, solid: Solid) -> np.ndarray:
+    """How far vertices are from the decoder's surface, to first order, in cells: |value| / |gradient| * resolution."""
+    points = torch.tensor(solid.vertices, requires_grad=True)
+    values = model.bundle.decoder(points[None], torch.tensor(solid.latent)[None])[0]
+    values = values - model.bundle.decoder.level(model.bundle.config.threshold)
+    [gradient] = torch.autograd.grad(values.sum(), points)
+    return (values.abs() / gradient.norm(dim=1) * solid.resolution).detach().numpy()
+
+
+def test_refinement_brings_vertices_to_the_decoders_surface(model: Model, chair: Solid) -> None:
+    plain, *refined = [model.mesh(chair.latent, resolution=64, refine=steps) for steps in (0, 1, 2, 3)]
+    inner = np.abs(plain.vertices).max(axis=1) < 0.49
+    errors = [from_the_surface(model, solid)[inner] for solid in (plain, *refined)]
+    mean, p99 = ([float(of(error)) for error in errors] for of in (np.mean, lambda error: np.quantile(error, 0.99)))
+    assert mean[0] > 0.03
+    assert all(now < share * mean[0] for now, share in zip(mean[1:], (0.25, 0.1, 0.015), strict=True))
+    assert all(now < share * p99[0] for now, share in zip(p99[1:], (0.4, 0.13, 0.04), strict=True))
+    for solid, steps in zip(refined, (1, 2, 3), strict=True):
+        np.testing.assert_array_equal(solid.faces, plain.faces)
+        assert solid.report.watertight
+        assert solid.points_evaluated == plain.points_evaluated + steps * len(plain.vertices)
+    for wrong in (-1, 9):
+        with pytest.raises(RequestError, match=f"^refine is {wrong}; choose 0 to 8 steps$"):
+            model.mesh(chair.latent, refine=wrong)
 
 
 def test_a_solid_is_saved_as_its_name_says(chair: Solid, tmp_path: Path) -> None:

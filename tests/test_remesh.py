@@ -22,6 +22,7 @@ from cluster.errors import RequestError
 from cluster.store import Stores
 from jobs import manifest
 from jobs.remesh import remesh
+from workers import load_model
 from workers.messages import Encoded, Reading, Source
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -93,6 +94,21 @@ def test_meshes_are_those_of_a_run_over_the_pictures(
         assert "ask the same to resume it" in isofleet(*asked, *other).sentence(2)
     with pytest.raises(RequestError, match=r"holds a run with latents of .*/coarse .* asks for no other output"):
         convert(base / "photos", new, small | {"reconstruct.shard_size": 2} | FINER)
+
+
+def test_vertices_are_refined_where_that_is_asked(base: Path, options: list[str], tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    asked = ["remesh", base / "coarse", new, "--limit", 6, *options]
+    assert isofleet(*asked, "--refine", 2).status == 0
+    was, rows = rows_of(base / "coarse"), rows_of(new)
+    [(item_id, row)] = [(item_id, row) for item_id, row in rows.items() if row["status"] == "ok"]
+    assert (row["vertices"], row["faces"]) == (was[item_id]["vertices"], was[item_id]["faces"])
+    alone = load_model(json.loads((new / "_run.json").read_text())["request"]["weights"]["*"]["uri"], device="cpu")
+    solid = alone.mesh(row["latent"], resolution=16, refine=2)
+    assert row["points_evaluated"] == solid.points_evaluated > was[item_id]["points_evaluated"]
+    assert Path(row["mesh_uri"]).read_bytes() == solid.to_bytes()
+    assert "holds a run with refine 2, and this one asks for 0" in isofleet(*asked).sentence(2)
+    assert "reconstruct.refine" in isofleet(*asked, "--refine", 9).sentence(2)
 
 
 def test_in_a_bucket_each_part_is_read_once_and_nothing_else(

@@ -17,7 +17,10 @@ class SparseField:
 
     indices: int32[P], sorted: ((i+1)·M + j+1)·M + k+1 in the padded lattice of M = resolution + 2 points an axis.
     values: float32[P], positive inside, `OUTSIDE` in the padding. Both are C-contiguous; P is 0 without surface.
-    points_evaluated: samples asked for to find them.
+    points_evaluated: how many points were asked for to find them.
+    crossings: where the field is zero on the edges between neighbours of which one is inside, float32[E]: 0 at the
+    lower end, 1 at the other, sorted by x, then y, then z of the edges' middles. None: where it is zero if it is linear
+    along an edge.
 
     It is closed, which meshing relies on: the other points can be given signs so that each of them has the sign
     of all its six neighbours. Along z `extract` sees to that: between known points that are apart, a row changes
@@ -31,6 +34,7 @@ class SparseField:
     indices: np.ndarray
     values: np.ndarray
     points_evaluated: int
+    crossings: np.ndarray | None = None
 
     @property
     def points_needed(self) -> int:

@@ -223,16 +223,18 @@ def _fill(signs: np.ndarray) -> np.ndarray:
 
 
 def _place(field: SparseField, name: np.ndarray) -> np.ndarray:
-    """Vertices float32[V, 3] where the field, linear along their lattice edges, is zero."""
+    """Vertices float32[V, 3] where the field is zero: at its crossings, or as if it were linear along an edge."""
     m = field.resolution + 2
     middle = np.stack(np.unravel_index(name, (2 * m,) * 3), axis=1)
     along = middle % 2  # one in the direction of the edge
     low = middle // 2
-    values = [
-        field.values[np.searchsorted(field.indices, np.ravel_multi_index(tuple(end.T), (m,) * 3))].astype(np.float64)
-        for end in (low, low + along)
-    ]
-    t = np.clip(values[0] / (values[0] - values[1]), NEAREST, 1 - NEAREST)
+    if field.crossings is None:
+        indices = (np.ravel_multi_index(tuple(end.T), (m,) * 3) for end in (low, low + along))
+        first, last = (field.values[np.searchsorted(field.indices, index)].astype(np.float64) for index in indices)
+        t = first / (first - last)
+    else:
+        t = field.crossings.astype(np.float64)
+    t = np.clip(t, NEAREST, 1 - NEAREST)
     return ((low + along * t[:, None] - 0.5) / field.resolution - 0.5).astype(np.float32)
 
 

@@ -42,6 +42,7 @@ class Recipe:
     chunk_points: int | None
     mesh: MeshOptions = MeshOptions()
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    refine: int = 0
 
 
 @dataclass(frozen=True, slots=True)

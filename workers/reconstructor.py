@@ -274,7 +274,8 @@ class Reconstructor:
         own = self._field(bundle, latents)
         field = FanOut(own, own.together, asked, self._chunk_points, lambda: self._helpers)
         try:
-            return extract(field, lattice, len(latents), exact=self._recipe.exact, device=self._device)
+            recipe = self._recipe
+            return extract(field, lattice, len(latents), exact=recipe.exact, refine=recipe.refine, device=self._device)
         except Exception as error:
             if len(latents) == 1:
                 if memory.exhausted(error):

@@ -186,6 +186,12 @@ class ReconstructSettings(_Section):
         description="What the decoder's large products are computed in; auto takes bfloat16 where the processor has it "
         "and the decoder is wide enough to gain.",
     )
+    refine: int = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="Steps of root finding along each lattice edge for its vertex; 0 takes the field as linear there.",
+    )
     chunk_points: int | None = Field(
         default=None,
         ge=64,

@@ -39,6 +39,10 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option("--precision", help="What the decoder computes in: auto, float32 or bfloat16."),
 ]
+RefineOption = Annotated[
+    int | None,
+    typer.Option("--refine", help="Move each vertex closer to the surface by so many steps, 0 to 8; 2 for instance."),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
