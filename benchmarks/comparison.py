@@ -5,13 +5,18 @@
 Works on: the embedded bundle's decoder, and the same function at the paper's width. Each way is run in a process of
 its own, so that its memory is its own. `dense` and `imnet` (the authors' algorithm; benchmarks/schemes.py) evaluate the
 decoder as published, `mise` as we do in float32. Seconds are this machine's, and only their ratios are of use; points
-are exact. Errors are against the dense float32 field of the small decoder at the same resolution: samples on the other
-side, and the distance of vertices to the nearest one of that field's mesh, in cells.
+are exact. `of limit` is how near ours comes to what the chip allows: the samples that marching cubes needs, each asked
+once, at the measured rate of a large matrix product; it can exceed 100 %, as ours spares most of one product. Errors
+are against the dense float32 field of the small decoder at the same resolution: samples on the other side, and the
+distance of vertices to the nearest one of that field's mesh, in cells.
 """
 
 import argparse
+import math
+import time
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import mcubes
@@ -28,17 +33,20 @@ from workers import mesh
 from workers.decoder import Decoder, LatticeField
 from workers.grid import Lattice
 from workers.isosurface import extract
+from workers.products import linear
+from workers.regions import Prepared
 
 RESOLUTIONS = (64, 128, 256, 512)
 WAYS = ("dense", "imnet", "mise", "ours float32", "ours bfloat16")
 DENSE_UP_TO = {"small": 256, "paper": 64}  # beyond, dense takes minutes to hours: its time is projected from its points
 PAPER_FACTOR = 4  # the embedded decoder has width 32, the paper's 128
+CHUNK = 1024  # what a CPU actor takes
 BATCH = {"dense": 32**3, "imnet": 32**3, "mise": 100_000}  # the authors' and Occupancy Networks' batches of points
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one way made of one latent. `signs` is bool[N, N, N] packed to bits."""
+    """What one way made of one latent. `signs` is bool[N, N, N] packed to bits; `limit_seconds` is None but for ours."""
 
     seconds: float
     mesh_seconds: float
@@ -46,12 +54,13 @@ class Made:
     points: int
     vertices: np.ndarray
     signs: np.ndarray
+    limit_seconds: float | None = None
 
 
 def run(shapes: int = 1) -> list[dict[str, Any]]:
     """A row for each decoder, resolution and way: sums over `shapes` pictures, of different categories."""
     print(f"from a latent to a mesh, {shapes} shape(s), one thread; × is against dense")
-    print("decoder  resolution  way               points    seconds  × dense  × imnet  × mise  mesh share  peak MiB  "
+    print("decoder  resolution  way               points    seconds  × dense  × imnet  × mise  of limit  mesh share  peak MiB  "
           "sign errors  vertex error mean/max (cells)")  # fmt: skip
     rows = []
     for size in ("small", "paper"):
@@ -82,6 +91,8 @@ def _row(size: str, way: str, resolution: int, shapes: int) -> dict[str, Any]:
         "mesh_share": sum(one.mesh_seconds for one in made) / sum(one.seconds for one in made),
         "peak_bytes": max(one.peak_bytes for one in made),
     }
+    if way.startswith("ours"):
+        row["of_limit"] = sum(one.limit_seconds for one in made) / row["seconds"]
     if resolution <= DENSE_UP_TO["small"]:
         errors = [
             _errors(one, _reference(resolution, shape), resolution)
@@ -103,14 +114,16 @@ def make(size: str, way: str, resolution: int, shape: int) -> Made:
         decoder.field(torch.zeros(64, 3), decoder.biases(latent))  # libraries initialise before the clock runs
     watch, meshing = Stopwatch(), Stopwatch()
     if way.startswith("ours"):
-        lattice = Lattice(resolution)
+        lattice, precision = Lattice(resolution), way.removeprefix("ours ")
+        prepared = Prepared(decoder, precision)
+        limit = _flops(decoder) / _rate(getattr(torch, precision))
         with watch:
-            field = LatticeField(decoder, latent, lattice, bundle().config.threshold, 1024)
+            field = LatticeField(decoder, latent, lattice, bundle().config.threshold, CHUNK, prepared)
             (found,) = extract(field, lattice, 1)
             with meshing:
                 made = mesh.build(found)
         return Made(watch.seconds, meshing.seconds, watch.peak_bytes, found.points_evaluated, made.vertices,
-                    np.packbits(inside(found)[1:-1, 1:-1, 1:-1]))  # fmt: skip
+                    np.packbits(inside(found)[1:-1, 1:-1, 1:-1]), limit * found.points_needed)  # fmt: skip
 
     def ask(ijk: np.ndarray) -> np.ndarray:
         points = torch.from_numpy(((ijk + 0.5) / resolution - 0.5).astype(np.float32))
@@ -134,6 +147,23 @@ def _plain(way: str, decoder: Decoder, points: torch.Tensor, latent: torch.Tenso
     if way == "mise":
         return decoder.field(points, decoder.biases(latent))
     return published.field(decoder, points, latent)
+
+
+def _flops(decoder: Decoder) -> int:
+    """Of one point: what a layer does with the layer before it. The latent's share is the same for all points."""
+    widths = [layer.out_features for layer in decoder.layers]
+    return 2 * sum(before * after for before, after in pairwise(widths))
+
+
+def _rate(dtype: torch.dtype) -> float:
+    """FLOP a second of one thread in the best of many products of the size of the paper's second layer."""
+    rows, weight = torch.randn(1024, 2048, dtype=dtype), torch.randn(1024, 2048, dtype=dtype)
+    best = math.inf
+    for _ in range(30):
+        started = time.perf_counter()
+        linear(rows, weight)
+        best = min(best, time.perf_counter() - started)
+    return 2 * 1024 * 2048 * 1024 / best
 
 
 @cache
@@ -160,6 +190,7 @@ def _line(row: dict[str, Any]) -> str:
     line += times
     if "projected" in row:
         return f"{line}  (projected from its points)"
+    line += f"  {row['of_limit']:8.0%}" if "of_limit" in row else " " * 10
     line += f"  {row['mesh_share']:10.0%}  {row['peak_bytes'] / 2**20:8.0f}"
     if "sign_errors" in row:
         line += f"  {row['sign_errors']:11d}  {row['vertex_error_mean']:.4f} / {row['vertex_error_max']:.4f}"

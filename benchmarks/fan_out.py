@@ -59,7 +59,7 @@ def run(resolution: int = RESOLUTION) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     cores = len(os.sched_getaffinity(0))
     print(f"one image at {resolution}³; {cores} cores")
-    print("decoder        decoders  seconds  speed-up  efficiency  identical")
+    print("decoder        decoders  seconds  speed-up  efficiency  shared  identical")
     with tempfile.TemporaryDirectory() as folder, session(RaySettings(address="local", num_cpus=max(DECODERS))):
         stores = Stores(StoreSettings())
         paper = paper_size(weights.load(weights.EMBEDDED, stores))
@@ -86,8 +86,8 @@ def _table(
     """Measure with each number of decoders, and add and print the rows."""
     alone: tuple[float, int, str] | None = None
     for count in DECODERS:
-        found = _measure(kind, held, count, repeats)
-        alone = alone or found
+        shared, *found = _measure(kind, held, count, repeats)
+        alone = alone or (found[0], found[1], found[2])
         row = {
             "decoder": name,
             "decoders": count,
@@ -95,18 +95,20 @@ def _table(
             "points": found[1],
             "speed_up": alone[0] / found[0],
             "efficiency": alone[0] / found[0] / count,
-            "identical": found[1:] == alone[1:],
+            "shared": shared / found[1],
+            "identical": (found[1], found[2]) == alone[1:],
         }
         rows.append(row)
         print(
             f"{name:13s}  {count:8d}  {row['seconds']:7.1f}  {row['speed_up']:8.2f}  {row['efficiency']:10.0%}  "
-            f"{row['identical']!s:>9s}",
+            f"{row['shared']:6.0%}  {row['identical']!s:>9s}",
             flush=True,
         )
 
 
-def _measure(kind: type[Reconstructor], held: tuple[Any, ...], count: int, repeats: int) -> tuple[float, int, str]:
-    """The seconds that the decoding of one image took, the best of some times; its points; a digest of the field."""
+def _measure(kind: type[Reconstructor], held: tuple[Any, ...], count: int, repeats: int) -> tuple[int, float, int, str]:
+    """The best of some times: how many points idle decoders evaluated, the seconds that the decoding of the image took,
+    its points, and a digest of the field."""
     pool: ActorPool[Source] = ActorPool(
         "reconstructor", kind, held, count, cpus=1, gpus=0, concurrency=CALLS_AT_ONCE, item_timeout_seconds=3600,
         key=lambda source: source.item_id, assist=Reconstructor.assist.__name__, on_restart=print,
@@ -126,12 +128,13 @@ def _measure(kind: type[Reconstructor], held: tuple[Any, ...], count: int, repea
             (made,) = outcome.value.results
             assert isinstance(made, Reconstruction), made
             ((field,),) = ray.get(list(outcome.refs))
-            times.append(made.decode_ms / 1000)
+            times.append((made.decode_ms / 1000, outcome.value.points_shared))
             digest = hashlib.sha256(field.indices.tobytes() + field.values.tobytes()).hexdigest()
             ends.add((field.points_evaluated, digest))
     pool.close()
     ((points, digest),) = ends
-    return min(times), points, digest
+    seconds, shared = min(times)
+    return shared, seconds, points, digest
 
 
 if __name__ == "__main__":
