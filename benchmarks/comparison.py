@@ -34,19 +34,19 @@ from workers.decoder import Decoder, LatticeField
 from workers.grid import Lattice
 from workers.isosurface import extract
 from workers.products import linear
+from workers.reconstructor import CHUNK_POINTS
 from workers.regions import Prepared
 
 RESOLUTIONS = (64, 128, 256, 512)
 WAYS = ("dense", "imnet", "mise", "ours float32", "ours bfloat16")
 DENSE_UP_TO = {"small": 256, "paper": 64}  # beyond, dense takes minutes to hours: its time is projected from its points
 PAPER_FACTOR = 4  # the embedded decoder has width 32, the paper's 128
-CHUNK = 1024  # what a CPU actor takes
 BATCH = {"dense": 32**3, "imnet": 32**3, "mise": 100_000}  # the authors' and Occupancy Networks' batches of points
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one way made of one latent. `signs` is bool[N, N, N] packed to bits; `limit_seconds` is None but for ours."""
+    """What one way made of one latent. `signs`: bool[N, N, N] packed to bits; `limit_seconds`: of ours alone."""
 
     seconds: float
     mesh_seconds: float
@@ -60,8 +60,8 @@ class Made:
 def run(shapes: int = 1) -> list[dict[str, Any]]:
     """A row for each decoder, resolution and way: sums over `shapes` pictures, of different categories."""
     print(f"from a latent to a mesh, {shapes} shape(s), one thread; × is against dense")
-    print("decoder  resolution  way               points    seconds  × dense  × imnet  × mise  of limit  mesh share  peak MiB  "
-          "sign errors  vertex error mean/max (cells)")  # fmt: skip
+    print("decoder  resolution  way               points    seconds  × dense  × imnet   × mise  of limit  mesh share  "
+          "peak MiB  sign errors  vertex error mean / max (cells)")  # fmt: skip
     rows = []
     for size in ("small", "paper"):
         rate = 0.0
@@ -118,7 +118,7 @@ def make(size: str, way: str, resolution: int, shape: int) -> Made:
         prepared = Prepared(decoder, precision)
         limit = _flops(decoder) / _rate(getattr(torch, precision))
         with watch:
-            field = LatticeField(decoder, latent, lattice, bundle().config.threshold, CHUNK, prepared)
+            field = LatticeField(decoder, latent, lattice, bundle().config.threshold, CHUNK_POINTS["cpu"], prepared)
             (found,) = extract(field, lattice, 1)
             with meshing:
                 made = mesh.build(found)

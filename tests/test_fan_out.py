@@ -61,6 +61,7 @@ class Helper:
 def helpers(ray_session: None) -> Iterator[list[Any]]:
     kind = ray.remote(concurrency_groups={ASIDE: 1})(Helper).options(num_cpus=0)
     made = [kind.remote() for _ in range(2)]
+    ray.get([actor.behave.remote("well") for actor in made])  # one that is still starting would count as late
     yield made
     for actor in made:
         ray.kill(actor)
