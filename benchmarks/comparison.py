@@ -30,11 +30,10 @@ from benchmarks.measure import Stopwatch, alone
 from benchmarks.paper_size import widen
 from benchmarks.thin import inside
 from workers import mesh
-from workers.decoder import Decoder, LatticeField
+from workers.decoder import CHUNK_POINTS, Decoder, LatticeField
 from workers.grid import Lattice
 from workers.isosurface import extract
 from workers.products import linear
-from workers.reconstructor import CHUNK_POINTS
 from workers.regions import Prepared
 
 RESOLUTIONS = (64, 128, 256, 512)

@@ -26,6 +26,7 @@ class MeshOptions:
     faces: int | None = None
     lod: tuple[int, ...] = ()
     smooth: int = 0
+    symmetry: bool = False
     up_axis: UpAxis = "y"
     normals: bool | None = None
     metadata: bool = False

@@ -31,6 +31,7 @@ from workers.messages import MeshOptions, UpAxis
 from workers.precision import choose
 from workers.regions import Prepared
 from workers.render import Camera, render, vertex_normals
+from workers.symmetry import Mirrored
 
 _PICTURE = 320  # pixels of a picture in a notebook
 
@@ -80,11 +81,14 @@ class Model:
         resolution: int = 64,
         exact: bool = False,
         refine: int = 0,
+        symmetry: bool = False,
         chunk_points: int | None = None,
     ) -> "Solid":
         """The object in a picture: `mesh(encode(picture))`. Raises what these do."""
         latent = self.encode(picture)
-        return self.mesh(latent, resolution=resolution, exact=exact, refine=refine, chunk_points=chunk_points)
+        return self.mesh(
+            latent, resolution=resolution, exact=exact, refine=refine, symmetry=symmetry, chunk_points=chunk_points
+        )
 
     def encode(self, picture: str | Path | bytes | Image.Image) -> NDArray[np.float32]:
         """The latent float32[latent_size] of the object in a picture.
@@ -108,13 +112,14 @@ class Model:
         resolution: int = 64,
         exact: bool = False,
         refine: int = 0,
+        symmetry: bool = False,
         chunk_points: int | None = None,
     ) -> "Solid":
         """The surface of a latent float[latent_size]: one of `encode`, of a manifest's column, or between such.
 
         `resolution` is the samples along each axis, 8 to 1024; `exact` evaluates every one of them, so that no thin
-        isolated part is missed; `refine` steps, 0 to 8, bring each vertex closer to the surface; `chunk_points` are
-        given to the decoder at a time, and None suits the device: another number may round otherwise. Raises
+        isolated part is missed; `refine` steps, 0 to 8, bring each vertex closer to the surface; `symmetry` makes left
+        and right alike; `chunk_points` are given to the decoder at a time, and None suits the device: another number may round otherwise. Raises
         RequestError for an argument of another shape or size, ItemError where there is no surface.
         """
         vector = np.asarray(latent, np.float32)
@@ -135,7 +140,8 @@ class Model:
             chunk_points or CHUNK_POINTS[self.device],
             self._prepared,
         )
-        [found] = extract(values, lattice, 1, exact=exact, refine=refine, device=self.device)
+        field = Mirrored(values, lattice, self.device) if symmetry else values
+        [found] = extract(field, lattice, 1, exact=exact, refine=refine, device=self.device)
         made = build(found)
         report = check(made)
         verify(report)

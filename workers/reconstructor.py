@@ -32,6 +32,7 @@ from workers.isosurface import extract
 from workers.messages import CALLS_AT_ONCE, Batch, Failure, Reading, Recipe, Reconstruction, Source
 from workers.precision import choose, is_native
 from workers.regions import Prepared
+from workers.symmetry import Mirrored
 from workers.tally import Tally
 from workers.views import ViewFailure, fingerprint
 from workers.weights import Bundle, cache_folder, load_cached
@@ -275,7 +276,10 @@ class Reconstructor:
         field = FanOut(own, own.together, asked, self._chunk_points, lambda: self._helpers)
         try:
             recipe = self._recipe
-            return extract(field, lattice, len(latents), exact=recipe.exact, refine=recipe.refine, device=self._device)
+            evaluate = Mirrored(field, lattice, self._device) if recipe.mesh.symmetry else field
+            return extract(
+                evaluate, lattice, len(latents), exact=recipe.exact, refine=recipe.refine, device=self._device
+            )
         except Exception as error:
             if len(latents) == 1:
                 if memory.exhausted(error):

@@ -243,6 +243,10 @@ class MeshSettings(_Section):
     smooth: int = Field(
         default=0, ge=0, le=100, description="Steps of Taubin's filter, which smooths and hardly shrinks; 0: none."
     )
+    symmetry: bool = Field(
+        default=False,
+        description="Make each shape equal to its mirror image, left and right, by the mean of both sides.",
+    )
     up_axis: Literal["y", "z"] = Field(
         default="y",
         description="Which way is up in the file: y with the front to +Z, as glTF has it (GLB is always so), or z with "

@@ -61,6 +61,10 @@ LodOption = Annotated[
     typer.Option("--lod", help="A coarser level of detail beside each mesh: its most triangles; repeatable."),
 ]
 SmoothOption = Annotated[int | None, typer.Option("--smooth", help="Smooth by so many steps, 10 for instance.")]
+SymmetryOption = Annotated[
+    bool | None,
+    typer.Option("--symmetry/--no-symmetry", help="Make each shape equal to its mirror image, left and right."),
+]
 UpAxisOption = Annotated[
     str | None,
     typer.Option(
