@@ -90,7 +90,7 @@ class FanOut:
         self._helpers: list[_Helper] = []
         self._seconds = 0.0  # that one point takes here; 0 while that is not known
         self.shared = 0  # points that helpers evaluated
-        self.between = getattr(field, "between", None)  # for refinement, whose points are all evaluated here
+        self.between: Any = getattr(field, "between", None)  # for refinement, whose points are all evaluated here
 
     def __call__(self, keys: Tensor) -> Tensor:
         """Field float32[P] at `keys` int64[P], sorted."""

@@ -119,8 +119,9 @@ class Model:
 
         `resolution` is the samples along each axis, 8 to 1024; `exact` evaluates every one of them, so that no thin
         isolated part is missed; `refine` steps, 0 to 8, bring each vertex closer to the surface; `symmetry` makes left
-        and right alike; `chunk_points` are given to the decoder at a time, and None suits the device: another number may round otherwise. Raises
-        RequestError for an argument of another shape or size, ItemError where there is no surface.
+        and right alike; `chunk_points` are given to the decoder at a time, and None suits the device: another number
+        may round otherwise. Raises RequestError for an argument of another shape or size, ItemError where there is no
+        surface.
         """
         vector = np.asarray(latent, np.float32)
         size = self.bundle.config.latent_size
