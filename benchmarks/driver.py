@@ -30,12 +30,10 @@ def run(decoders: int = 64, images: int = 20_000) -> dict[str, Any]:
             "ray.num_cpus": 2, "metrics.enabled": False, "actors.reconstructors": decoders, "actors.meshers": 1,
             "actors.cpus_per_reconstructor": 0.01, "actors.cpus_per_mesher": 0.01,
         })  # fmt: skip
-        first: list[float] = []
         done: list[tuple[float, int]] = []
 
         def watch(progress: driver.Progress) -> None:
             if progress.done:
-                first.append(time.monotonic())
                 done.append((time.monotonic(), progress.done))
 
         with (

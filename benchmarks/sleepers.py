@@ -4,6 +4,7 @@ Works on: the driver's calls. Knows nothing about pictures. They import no PyTor
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,10 @@ class Reconstructor:
             Reconstruction(source.item_id, reading, LATENT, 30_000, 1.0, SECONDS * 1000, "float32", number)
             for number, source in enumerate(sources)
         )
-        return Batch(results, (), "sleep"), [FIELD] * len(sources)
+        return Batch(results, (), "sleep", 0), [FIELD] * len(sources)
+
+    def assist(self, helpers: Sequence[Any]) -> None:
+        """There is nothing to share: sleeping is not."""
 
 
 class Mesher:
@@ -42,4 +46,6 @@ class Mesher:
         pass
 
     def mesh(self, orders: tuple[Order, ...], fields: list[SparseField]) -> Shipment:
-        return Shipment(tuple(Meshed(order.item_id, REPORT, 100_000, "0" * 64, 1.0, 1.0) for order in orders), ())
+        return Shipment(
+            tuple(Meshed(order.item_id, REPORT, None, 100_000, "0" * 64, (), 1.0, 1.0) for order in orders), ()
+        )

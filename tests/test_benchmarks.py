@@ -1,16 +1,12 @@
 """What benchmarks compare with does what it is said to do: otherwise their ratios mean nothing."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
 
-from benchmarks import published, schemes, sleepers
+from benchmarks import driver, published, schemes
 from benchmarks.measure import Stopwatch, alone
 from workers.decoder import Decoder
-from workers.mesher import Mesher
-from workers.reconstructor import Reconstructor
 
 SCHEMES = {
     "imnet": schemes.imnet,
@@ -56,12 +52,10 @@ def test_the_published_decoder_is_ours(family):
     torch.testing.assert_close(published.field(decoder, points, latent), ours, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [(Reconstructor.reconstruct, sleepers.Reconstructor.reconstruct), (Mesher.mesh, sleepers.Mesher.mesh)],
-)
-def test_sleepers_take_what_the_driver_gives_the_real_actors(ours, theirs):
-    assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
+def test_the_driver_runs_with_sleepers(ray_session: None) -> None:
+    row = driver.run(decoders=2, images=96)
+    assert row["images"] == 96
+    assert row["images_per_second"] > 0
 
 
 def spike() -> Stopwatch:
