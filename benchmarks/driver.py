@@ -1,6 +1,6 @@
 """What one driver sustains: the real job, Ray and commits, with actors that sleep instead of working.
 
-    python -m benchmarks.driver --decoders 64 --images 20000
+    python -m benchmarks.driver --decoders 64 --images 40000
 
 Works on: `jobs.driver`, whose two actor classes are replaced by benchmarks/sleepers.py. `busy` is the share of the time
 that the decoders slept, which is what they would have computed, in the middle of the run.
@@ -20,7 +20,7 @@ from jobs import driver
 from jobs.reconstruct import reconstruct
 
 
-def run(decoders: int = 64, images: int = 20_000) -> dict[str, Any]:
+def run(decoders: int = 64, images: int = 40_000) -> dict[str, Any]:
     """Images a second, and the share of the time in which the decoders were busy."""
     with tempfile.TemporaryDirectory() as folder:
         catalog = Path(folder) / "catalog.csv"
@@ -58,6 +58,6 @@ def run(decoders: int = 64, images: int = 20_000) -> dict[str, Any]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--decoders", type=int, default=64)
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", type=int, default=40_000)
     arguments = parser.parse_args()
     run(arguments.decoders, arguments.images)
