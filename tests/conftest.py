@@ -7,6 +7,7 @@ variables to its credentials, to run the same tests against that.
 import logging
 import os
 import shutil
+import signal
 import struct
 import threading
 import uuid
@@ -70,7 +71,10 @@ class Run:
 
 @pytest.fixture(scope="session", autouse=True)
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Credentials for the S3 server and a cache of our own, there before any process is started from here."""
+    """Credentials for the S3 server, a cache of our own and Ctrl-C, there before any process is started from here."""
+    # A shell has what it puts in the background ignore SIGINT, and so would all that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         environment.setenv("AWS_CONFIG_FILE", os.devnull)
