@@ -16,6 +16,7 @@ from trimesh.visual.material import PBRMaterial
 
 from workers.failure import ErrorCode, ItemError
 from workers.field import SparseField
+from workers.render import vertex_normals
 
 Format = Literal["glb", "obj", "ply", "stl"]
 
@@ -240,11 +241,7 @@ def _place(field: SparseField, name: np.ndarray) -> np.ndarray:
 
 def _normals(mesh: Mesh) -> np.ndarray:
     """Unit normals float64[V, 3]: the mean of a vertex's faces, weighted by their area."""
-    a, b, c = mesh.vertices.astype(np.float64)[mesh.faces.T]
-    areas = np.cross(b - a, c - a)
-    normals = np.zeros((len(mesh.vertices), 3))
-    for corner, axis in product(range(3), repeat=2):
-        normals[:, axis] += np.bincount(mesh.faces[:, corner], areas[:, axis], len(normals))
+    normals = vertex_normals(mesh.vertices, mesh.faces)
     length = np.linalg.norm(normals, axis=1, keepdims=True)
     normals[length[:, 0] == 0] = (0, 1, 0)  # opposite faces cancel; the format wants a unit vector even so
     return normals / np.where(length > 0, length, 1)
