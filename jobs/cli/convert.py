@@ -33,6 +33,7 @@ from jobs.cli.options import (
     WeightsOption,
     bundles,
     configuration,
+    shaping,
 )
 from jobs.cli.progress import progress
 
@@ -84,17 +85,7 @@ def reconstruct(
     """
     options = {
         "reconstruct.weights": bundles(weights),
-        "reconstruct.resolution": resolution,
-        "reconstruct.format": format,
-        "reconstruct.exact": exact,
-        "reconstruct.precision": precision,
-        "reconstruct.refine": refine,
-        "mesh.faces": faces,
-        "mesh.lod": lod or None,
-        "mesh.smooth": smooth,
-        "mesh.symmetry": symmetry,
-        "mesh.up_axis": up_axis,
-        "mesh.metadata": metadata,
+        **shaping(locals()),
         "reconstruct.category": category,
         "reconstruct.limit": limit,
         "reconstruct.previous": previous or None,

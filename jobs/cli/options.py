@@ -76,6 +76,27 @@ MetadataOption = Annotated[
 ]
 
 
+# What decides the shape of a mesh: parameters of `reconstruct` and `remesh`, and the keys that they override.
+_SHAPING = {
+    "resolution": "reconstruct.resolution",
+    "format": "reconstruct.format",
+    "exact": "reconstruct.exact",
+    "precision": "reconstruct.precision",
+    "refine": "reconstruct.refine",
+    "faces": "mesh.faces",
+    "lod": "mesh.lod",
+    "smooth": "mesh.smooth",
+    "symmetry": "mesh.symmetry",
+    "up_axis": "mesh.up_axis",
+    "metadata": "mesh.metadata",
+}
+
+
+def shaping(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides among a command's parameters `given`; no `--lod` at all is an empty list, and overrides nothing."""
+    return {key: None if given[name] == [] else given[name] for name, key in _SHAPING.items()}
+
+
 def configuration(
     path: Path | None,
     settings: list[str] | None,

@@ -31,6 +31,7 @@ from jobs.cli.options import (
     UpAxisOption,
     bundles,
     configuration,
+    shaping,
     typed,
 )
 from jobs.cli.progress import counting
@@ -179,17 +180,7 @@ def remesh(
     from jobs.remesh import remesh as job
 
     options = {
-        "reconstruct.resolution": resolution,
-        "reconstruct.format": format,
-        "reconstruct.exact": exact,
-        "reconstruct.precision": precision,
-        "reconstruct.refine": refine,
-        "mesh.faces": faces,
-        "mesh.lod": lod or None,
-        "mesh.smooth": smooth,
-        "mesh.symmetry": symmetry,
-        "mesh.up_axis": up_axis,
-        "mesh.metadata": metadata,
+        **shaping(locals()),
         "reconstruct.limit": limit,
         "reconstruct.weights": bundles(weights),
         "reconstruct.max_failed_percent": max_failed_percent,
