@@ -3,6 +3,7 @@
 Works on: the driver's calls. Knows nothing about pictures. They import no PyTorch: 64 of them fit a small machine.
 """
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,13 +22,17 @@ REPORT = MeshReport(100, 200, True, True, 0.1, (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 2
 
 
 class Reconstructor:
-    """Finds the same small surface in everything, in `SECONDS` a picture."""
+    """Finds the same small surface in everything, in `SECONDS` a picture.
+
+    Two calls run at once, as in the real one: one fetches while the other has the device, which is one at a time.
+    """
 
     def __init__(self, *_: Any) -> None:
-        pass
+        self._computing = threading.Lock()
 
     def reconstruct(self, sources: tuple[Source, ...]) -> tuple[Batch, list[SparseField]]:
-        time.sleep(SECONDS * len(sources))
+        with self._computing:
+            time.sleep(SECONDS * len(sources))
         reading = Reading("etag", 20_000, 640, 480, 1.0)
         results = tuple(
             Reconstruction(source.item_id, reading, LATENT, 30_000, 1.0, SECONDS * 1000, "float32", number)

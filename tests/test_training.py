@@ -16,6 +16,7 @@ from cluster.config import StoreSettings
 from cluster.store import Stores
 from jobs.training import procedural
 from jobs.training.collection import VOXELS, collect
+from jobs.training.procedural import parts
 from jobs.training.solids import Shape, Union
 from workers import weights
 from workers.images import Framing
@@ -35,7 +36,7 @@ def test_an_object_lies_in_the_frame_and_follows_its_seed(category: str, seed: i
 
 
 def test_every_primitive_is_closed_and_faces_outward() -> None:
-    turn = procedural._tilt(30) @ procedural._tilt(20, "y")
+    turn = parts.tilt(30) @ parts.tilt(20, "y")
     for add in (
         lambda s: s.box((0.1, 0, 0), (1, 2, 3), taper=(0.3, 0.6), turn=turn, shear=(0.1, 0.4)),
         lambda s: s.box((0, 0, 0), (1, 1, 1), exponent=4.0),
