@@ -15,7 +15,7 @@ from workers.mesh import MeshReport
 from workers.mesher import Meshed, Order, Shipment
 from workers.messages import Batch, Reading, Reconstruction, Source
 
-SECONDS = 0.064  # a picture's share of a decoder
+SECONDS = 0.06  # a picture's share of a decoder
 LATENT = tuple(float(number) / 128 for number in range(128))
 FIELD = SparseField(64, np.arange(100, dtype=np.int32), np.ones(100, np.float32), 100)
 REPORT = MeshReport(100, 200, True, True, 0.1, (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), 2)
