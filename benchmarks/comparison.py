@@ -110,7 +110,7 @@ def make(size: str, way: str, resolution: int, shape: int) -> Made:
     latent = latents()[shape : shape + 1]
     level = decoder.level(bundle().config.threshold)
     with torch.inference_mode():
-        decoder.field(torch.zeros(64, 3), decoder.biases(latent))  # libraries initialise before the clock runs
+        decoder(torch.zeros(1, 64, 3), latent)  # libraries initialise before the clock runs
     watch, meshing = Stopwatch(), Stopwatch()
     if way.startswith("ours"):
         lattice, precision = Lattice(resolution), way.removeprefix("ours ")
@@ -144,7 +144,7 @@ def make(size: str, way: str, resolution: int, shape: int) -> Made:
 @torch.inference_mode()
 def _plain(way: str, decoder: Decoder, points: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
     if way == "mise":
-        return decoder.field(points, decoder.biases(latent))
+        return decoder(points[None], latent)[0]
     return published.field(decoder, points, latent)
 
 

@@ -1,13 +1,16 @@
-"""A bound on the memory of one process, so that what grows without end fails there and not the machine.
+"""The memory of one process: a bound, so that what grows without end fails there and not the machine, and its reuse.
 
 Works on: this process. Knows nothing about actors, or what the memory is for.
 """
 
 import contextlib
+import ctypes
 import resource
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
+# mallopt(3) of glibc.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def limit(more_bytes: int) -> bool:
@@ -33,3 +36,15 @@ def exhausted(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, for a device
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's, for the processor
+
+
+def keep_freed() -> None:
+    """Let this process keep what it frees for its next allocation; nothing happens where the C library is not glibc.
+
+    Otherwise each large block is handed back at once, and the kernel clears its pages anew for the next one:
+    measured, a tenth of a training step on a processor. The process stays as large as it once was.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -315,6 +315,22 @@ def test_fit_fills_its_share_wherever_the_object_lies(
         assert rows.size == pytest.approx(columns.size * height / width, abs=1)
 
 
+@settings(max_examples=30, deadline=None)
+@given(silhouette=st.floats(0, 1), seed=st.integers(0, 99), mode=st.sampled_from(["crop", "fit"]))
+def test_a_silhouette_lies_between_the_papers_ink_and_the_alpha(silhouette: float, seed: int, mode: str) -> None:
+    random = np.random.default_rng(seed)
+    rgba = random.integers(0, 256, (random.integers(2, 60), random.integers(2, 60), 4), dtype=np.uint8)
+    rgba[0, 0, 3] = 255  # something to fit
+    black = rgba.copy()
+    black[..., :3] = 0
+    shades, alpha = (prepare(Picture(pixels), Framing(mode=mode), 64) for pixels in (rgba, black))
+    result = prepare(Picture(rgba), Framing(mode=mode, silhouette=silhouette), 64)
+    np.testing.assert_allclose(result, silhouette * alpha + (1 - silhouette) * shades, atol=1e-5)
+    white = rgba | np.uint8([255, 255, 255, 0])
+    seen = prepare(Picture(white), Framing(mode=mode, silhouette=silhouette), 64)
+    np.testing.assert_allclose(seen, silhouette * alpha, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(1, 300_000), (300_000, 1), (1, 1), (5000, 7)])
 @pytest.mark.parametrize("mode", ["crop", "fit"])
 def test_no_shape_of_picture_is_too_odd(shape: tuple[int, int], mode: str) -> None:

@@ -69,30 +69,29 @@ class Decoder(nn.Module):
             hidden = layer.out_features
         return shares
 
-    def field(self, points: Tensor, biases: list[Tensor]) -> Tensor:
-        """Pre-activation of the occupancy at `points` float32[..., P, 3].
+    def forward(self, points: Tensor, latents: Tensor) -> Tensor:
+        """Pre-activation float32[S, P] at points float32[S, P, 3] of S shapes with latents float32[S, latent_size].
 
-        `biases` come from `biases()`, expanded so that they broadcast over the points. Returns float32[..., P].
         It rises with occupancy; `occupancy()` turns it into [0, 1].
         """
-        value = points.new_zeros(())
+        count = points.shape[1]
+        # What a point and its latent add to a layer is one product with four columns, x, y, z and 1: measured, an
+        # eighth less time for a step of training than three terms that each walk through all rows.
+        placed = torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
+        value = points
         hidden = 0
-        for layer, bias in zip(self.layers, biases, strict=True):
-            if hidden == 0:
-                value = points @ layer.weight[:, :3].T
+        for layer, bias in zip(self.layers, self.biases(latents), strict=True):
+            if layer.in_features == hidden:
+                value = torch.addmm(bias, value, layer.weight.T)
             else:
-                value = value @ layer.weight[:, :hidden].T
-                if layer.in_features != hidden:
-                    value = value + points @ layer.weight[:, hidden : hidden + 3].T
-            value = value + bias
+                place = layer.weight[:, hidden : hidden + 3].T.to(bias.dtype)
+                columns = torch.cat([place.expand(len(points), -1, -1), bias.unsqueeze(1)], dim=1)
+                share = torch.bmm(placed, columns).flatten(0, 1)
+                value = share if hidden == 0 else torch.addmm(share, value, layer.weight[:, :hidden].T)
             if layer is not self.layers[-1]:
                 value = functional.leaky_relu(value, LEAK)
             hidden = layer.out_features
-        return value.squeeze(-1)
-
-    def forward(self, points: Tensor, latents: Tensor) -> Tensor:
-        """Pre-activation float32[S, P] at points float32[S, P, 3] of S shapes with latents float32[S, latent_size]."""
-        return self.field(points, [bias.unsqueeze(1) for bias in self.biases(latents)])
+        return value.view(-1, count)
 
     def occupancy(self, pre_activation: Tensor) -> Tensor:
         """The family's output activation: sigmoid, or the authors' leaky clamp `max(min(h, 0.01h + 0.99), 0.01h)`."""

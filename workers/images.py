@@ -80,12 +80,15 @@ class Framing(BaseModel):
 
     `crop` is the paper's: the picture's longer side spans 137 units, of which the middle 128 are kept.
     `fit` scales the visible part until its longer side takes up `fill` of the square, and centres it.
+    Of what the network sees of an opaque pixel, `silhouette` says that there is something and the rest how dark it
+    is; without, as in the paper, a white object is not there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Literal["crop", "fit"] = "crop"
     fill: float = Field(default=0.85, gt=0, le=1, description="share of the square, for mode 'fit' only")
+    silhouette: float = Field(default=0.0, ge=0, le=1, description="share of the ink that any opaque pixel has")
 
 
 def count_pixels(data: bytes, *, max_pixels: int) -> int:
@@ -155,8 +158,9 @@ def key_out(picture: Picture) -> Picture:
 def prepare(picture: Picture, framing: Framing, size: int) -> NDArray[np.float32]:
     """The network's input: float32[size, size], C-contiguous, 0 = background, 1 = opaque black.
 
-    That is 1 − grey, where grey is the ITU-R BT.601 luma (as Pillow rounds it) composited over white. As
-    1 − grey = alpha · (1 − luma), it is resampled in premultiplied form and hidden colours leave no halo.
+    That is ink = alpha · (s + (1 − s) · (1 − luma)), where s is the framing's `silhouette` and luma ITU-R BT.601's (as
+    Pillow rounds it). With s = 0 it is 1 − grey, where grey is the luma composited over white. Resampled in this
+    premultiplied form, hidden colours leave no halo.
     A 137×137 picture in mode `crop` at size 128 is not resampled at all.
     Raises ItemError NOTHING_VISIBLE where mode `fit` finds nothing to fit.
     """
@@ -169,7 +173,7 @@ def prepare(picture: Picture, framing: Framing, size: int) -> NDArray[np.float32
     height, width = rgba.shape[:2]
     scale = longer / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
-    ink = Image.fromarray(_ink(rgba)).resize((new_width, new_height), Image.Resampling.BILINEAR)
+    ink = Image.fromarray(_ink(rgba, framing.silhouette)).resize((new_width, new_height), Image.Resampling.BILINEAR)
 
     canvas = np.zeros((canvas_size, canvas_size), np.float32)
     top, left = (canvas_size - new_height) // 2, (canvas_size - new_width) // 2
@@ -272,11 +276,11 @@ def _visible_window(rgba: NDArray[np.uint8]) -> tuple[slice, slice]:
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
-def _ink(rgba: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32[H, W]: alpha · (1 − luma)."""
+def _ink(rgba: NDArray[np.uint8], silhouette: float) -> NDArray[np.float32]:
+    """float32[H, W]: alpha · (s + (1 − s) · (1 − luma)) for a `silhouette` s."""
     image = Image.fromarray(np.ascontiguousarray(rgba))
     luma = np.asarray(image.convert("RGB").convert("L"))
     ink = rgba[..., 3].astype(np.float32)
-    ink *= 255 - luma
+    ink *= np.float32(255 * silhouette) + np.float32(1 - silhouette) * (255 - luma)
     ink *= np.float32(1 / (255 * 255))
     return ink
