@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.training import procedural
-from jobs.training.solids import Shape, Union
+from jobs.training.fields import Fields, Shape
 from workers.encoder import IMAGE_SIZE
-from workers.grid import Lattice
 from workers.images import Framing, Picture, prepare
-from workers.render import Camera, render
+from workers.render import Camera, render, vertex_normals
 
 VOXELS = 64
 POINTS = 8192  # a shape: a quarter anywhere in the cube, the rest near the surface
-_NEAR = (0.01, 0.04)  # standard deviations, in object units, of the distance to the surface
+_NEAR = (0.004, 0.03)  # standard deviations, in object units, of the noise on a place in a cell of the surface
 
 
 @dataclass(frozen=True)
@@ -72,22 +71,41 @@ def _run(batches: list[list[tuple[str, int, int, Framing]]], processes: int) -> 
 
 
 def _examples(batch: list[tuple[str, int, int, Framing]]) -> tuple[NDArray, ...]:
-    shapes, views, points = [], [], []
-    for category, seed, count, framing in batch:
-        shape = procedural.sample(category, seed)
+    shapes = [procedural.sample(category, seed) for category, seed, _, _ in batch]
+    views = []
+    for shape, (_, seed, count, framing) in zip(shapes, batch, strict=True):
         random = np.random.default_rng([seed, 1])
-        shapes.append(shape)
-        ink = [prepare(draw(shape, random_camera(random), random), framing, IMAGE_SIZE) for _ in range(count)]
+        drawn = _Drawn(shape)
+        ink = [prepare(drawn.picture(random_camera(random), random), framing, IMAGE_SIZE) for _ in range(count)]
         views.append(np.round(np.stack(ink) * 255).astype(np.uint8))
-        points.append(_scatter(shape, random))
-    union, rows = Union(shapes), torch.arange(len(shapes))
-    scattered = torch.from_numpy(np.stack(points)).half()
-    lattice = Lattice(VOXELS)
-    ijk = torch.cartesian_prod(*[torch.arange(VOXELS)] * 3)
-    samples = lattice.positions(lattice.keys(0, ijk))
-    voxels = torch.cat([union.contains(rows[row : row + 1], samples[None]) for row in range(len(rows))])
-    inside = union.contains(rows, scattered.float())
-    return np.stack(views), _pack(voxels), scattered.numpy(), _pack(inside)
+    fields, rows = Fields(shapes), torch.arange(len(shapes))
+    volume = fields.volume(rows, VOXELS)
+    points = torch.stack([scatter(grid, seed) for grid, (_, seed, _, _) in zip(volume, batch, strict=True)])
+    inside = fields.contains(rows, points.float())
+    return np.stack(views), _pack(volume.flatten(1) < 0), points.numpy(), _pack(inside)
+
+
+def scatter(volume: Tensor, seed: int) -> Tensor:
+    """POINTS points float16[POINTS, 3] in random order: near the surface, and anywhere in the cube.
+
+    `volume` float32[N, N, N] is the field at the samples of a lattice. Every cell that the surface may pass through has
+    the same share of the points, so that a leg thinner than a cell has as many a length as the edge of a block.
+    """
+    random = torch.Generator(volume.device).manual_seed(seed)
+    side = len(volume)
+    cells = (volume.abs() < 3**0.5 / 2 / side).nonzero()
+    near = POINTS * 3 // 4
+
+    def uniform(count: int) -> Tensor:
+        return torch.rand(count, 3, generator=random, device=volume.device)
+
+    chosen = cells[torch.randint(len(cells), (near,), generator=random, device=volume.device)]
+    spread = torch.tensor(_NEAR, device=volume.device)[
+        torch.randint(len(_NEAR), (near, 1), generator=random, device=volume.device)
+    ]
+    noise = torch.randn(near, 3, generator=random, device=volume.device) * spread
+    points = torch.cat([(chosen + uniform(near)) / side - 0.5 + noise, uniform(POINTS - near) - 0.5]).clamp_(-0.5, 0.5)
+    return points[torch.randperm(POINTS, generator=random, device=volume.device)].half()
 
 
 def random_camera(random: Generator) -> Camera:
@@ -100,34 +118,30 @@ def random_camera(random: Generator) -> Camera:
     )
 
 
-def draw(shape: Shape, camera: Camera, random: Generator, size: int = 192, supersample: int = 1) -> Picture:
+def draw(shape: Shape, camera: Camera, random: Generator, size: int = 192) -> Picture:
     """A picture of the object in random light."""
-    vertices, faces, colors = shape.surface()
-    side = np.radians(camera.azimuth + random.uniform(-80, 80))
-    light = (float(np.sin(side)), float(random.uniform(0.5, 1.6)), float(-np.cos(side)))
-    brightness = random.uniform(0.8, 1.15)
-    rgba = render(
-        vertices, faces, camera, size, colors=np.clip(colors * brightness, 0, 1), light=light,
-        ambient=random.uniform(0.3, 0.55), supersample=supersample,
-    )  # fmt: skip
-    return Picture(rgba)
+    return _Drawn(shape).picture(camera, random, size)
 
 
-def _scatter(shape: Shape, random: Generator) -> NDArray[np.float32]:
-    """POINTS points float32[POINTS, 3] in random order: near the surface by area, and anywhere in the cube."""
-    vertices, faces, _ = shape.surface()
-    a, b, c = (vertices[faces[:, corner]] for corner in range(3))
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    near = POINTS * 3 // 4
-    chosen = random.choice(len(faces), near, p=area / area.sum())
-    u, v = random.random((2, near, 1))
-    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    on_surface = a[chosen] + u * (b - a)[chosen] + v * (c - a)[chosen]
-    spread = random.choice(_NEAR, (near, 1))
-    points = np.concatenate(
-        [on_surface + random.normal(size=(near, 3)) * spread, random.uniform(-0.5, 0.5, (POINTS - near, 3))]
-    )
-    return random.permutation(np.clip(points, -0.5, 0.5)).astype(np.float32)
+class _Drawn:
+    """The painted mesh of an object, to be seen from several sides."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.vertices, self.faces = shape.mesh(96)
+        centers = torch.from_numpy(self.vertices[self.faces].mean(axis=1)).float()
+        fields, row = Fields([shape]), torch.tensor([0])
+        owner = fields.nearest(row, centers[None])[1][0]
+        self.colors = fields.color[0][owner].numpy()
+
+    def picture(self, camera: Camera, random: Generator, size: int = 192) -> Picture:
+        side = np.radians(camera.azimuth + random.uniform(-80, 80))
+        light = (float(np.sin(side)), float(random.uniform(0.5, 1.6)), float(-np.cos(side)))
+        brightness = random.uniform(0.8, 1.15)
+        rgba = render(
+            self.vertices, self.faces, camera, size, colors=np.clip(self.colors * brightness, 0, 1), light=light,
+            ambient=random.uniform(0.3, 0.55), normals=vertex_normals(self.vertices, self.faces), supersample=1,
+        )  # fmt: skip
+        return Picture(rgba)
 
 
 def _pack(labels: Tensor) -> NDArray[np.uint8]:

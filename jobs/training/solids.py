@@ -1,224 +1,373 @@
-"""Objects as unions of solid primitives: exact occupancy, and surfaces to draw.
+"""The solids that objects are made of: their signed distances, as batched formulas.
 
-Works on: boxes, prisms, cones and ellipsoids placed by affine maps. Knows nothing about what a chair is, about
-pictures or about networks.
+Works on: points in a solid's own coordinates and tensors of its numbers, on any torch device. Knows nothing about
+where a solid stands, about objects or about pictures.
 
-A primitive lives in its own cube [-1, 1]³. `prism`: |y| ≤ 1 and (x/s(y), z/s(y)) inside the unit superellipse of
-exponent p, where the section shrinks from the bottom to the top by `taper`; p is 2 (round), 4 (rounded) or ∞
-(a rectangle).
-`ball`: the unit superellipsoid of exponent p. An affine map takes it to the object's frame.
+Every `distance` is negative inside, positive outside, exactly 0 on the surface, and 1-Lipschitz: it never grows faster
+than the way gone, so it never exceeds the true distance. Where a formula f is steeper, it is divided by a bound
+of |∇f| that `parameters` works out. The maximum of two such functions is one of the intersection, the minimum one of
+the union.
+Formulas of the box, the capped cone and the polygon: Quilez, "Distance functions" (iquilezles.org/articles).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
-SEGMENTS = 24  # around a round section, for drawing only
+Outline = NDArray[np.float64]  # [corners, 2]
+
+CHORDS = 8  # that a tube's curve is drawn with
+CORNERS = 16  # of an outline, at most
+_SLIM = 1e-6  # a section that tapers to nothing stays this wide, which keeps divisions finite
 
 
 @dataclass(frozen=True)
-class Solid:
-    """One primitive: `place` float[3, 4] maps its cube to the object; `color` is RGB in [0, 1]."""
+class Prism:
+    """A straight solid along y with full `size` (x, y, z), its section the superellipse of `exponent` (∞: a box).
 
-    ball: bool
-    exponent: float
-    taper: tuple[float, float]  # of x and z, 0 = straight, → 1 = to an edge
-    place: NDArray[np.float64]
-    color: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    `taper` (x, z) in [0, 1] shrinks the section linearly by that share at the top; `shear` (x, z) moves the top.
+    `round` is the radius of rounded edges, at most half the smallest size.
+    """
 
+    size: tuple[float, float, float]
+    taper: tuple[float, float] = (0.0, 0.0)
+    shear: tuple[float, float] = (0.0, 0.0)
+    exponent: float = np.inf
+    round: float = 0.0
 
-@dataclass
-class Shape:
-    """A union of primitives being put together; `color` paints those that are added next."""
+    @property
+    def key(self) -> tuple[Any, ...]:
+        if self.exponent == 2 and self.size[0] == self.size[2] and self.taper[0] == self.taper[1]:
+            return (Prism, "cone" if self.shear == (0, 0) else 2.0)
+        return (Prism, self.exponent)
 
-    solids: list[Solid] = field(default_factory=list)
-    color: tuple[float, float, float] = (0.8, 0.8, 0.8)
+    def scaled(self, scale: float) -> "Prism":
+        shear = (self.shear[0] * scale, self.shear[1] * scale)
+        return replace(self, size=_times(self.size, scale), shear=shear, round=self.round * scale)
 
-    def box(
-        self,
-        center: ArrayLike,
-        size: ArrayLike,
-        *,
-        taper: tuple[float, float] = (0.0, 0.0),
-        exponent: float = np.inf,
-        turn: NDArray | None = None,
-        shear: tuple[float, float] | None = None,
-    ) -> None:
-        """A box (or, with a finite `exponent`, a rounded prism along y) of full `size` (x, y, z) about `center`.
+    def parameters(self) -> list[float]:
+        """Half widths at y = 0 and what they lose a unit of y (x, z), half height, shear a unit of y, round, 1/|∇f|.
 
-        `turn` is a rotation matrix [3, 3]; `shear` (x, z) moves the top by that much against the bottom.
+        Faces and caps are measured along their normals; the section as (g − 1) · the smaller half width, with g the
+        superellipse's norm, whose slope along y is at most 1.5 times the faces' for g < 2 (at most once, where both
+        taper alike).
         """
-        linear = np.diag(np.asarray(size, float) / 2)
-        if shear is not None:
-            linear[0, 1], linear[2, 1] = shear[0] / 2, shear[1] / 2
-        self._add(False, exponent, taper, linear, center, turn)
+        width, height, depth = np.asarray(self.size) / 2
+        lost_x, lost_z = width * self.taper[0] / (2 * height), depth * self.taper[1] / (2 * height)
+        lean_x, lean_z = np.asarray(self.shear) / (2 * height)
+        steep_x, steep_z = lost_x + abs(lean_x), lost_z + abs(lean_z)
+        normal_x, normal_z = 1 / np.hypot(1, steep_x), 1 / np.hypot(1, steep_z)
+        if np.isinf(self.exponent):
+            to_cap = steep_x * normal_x, steep_z * normal_z  # cosines of the angles between normals
+            slack = 1 + max(to_cap[0] + to_cap[0] * to_cap[1], to_cap[0] + to_cap[1], to_cap[1] + to_cap[0] * to_cap[1])
+            normal = 1.0
+        else:
+            alike = self.taper[0] == self.taper[1]
+            steep = max(lost_x, lost_z) * (1 if alike else 1.5) + np.hypot(lean_x, lean_z)
+            normal = 1 / np.hypot(1, steep)
+            slack = 1 + max(steep * normal, steep_x * normal_x, steep_z * normal_z)
+        return [
+            width * (1 - self.taper[0] / 2), lost_x, depth * (1 - self.taper[1] / 2), lost_z, height,
+            lean_x, lean_z, normal_x, normal_z, normal, self._round, slack**-0.5,
+        ]  # fmt: skip
 
-    def ellipsoid(
-        self, center: ArrayLike, size: ArrayLike, *, exponent: float = 2.0, turn: NDArray | None = None
-    ) -> None:
-        """An ellipsoid (exponent 2) or superellipsoid of full `size` about `center`."""
-        self._add(True, exponent, (0.0, 0.0), np.diag(np.asarray(size, float) / 2), center, turn)
+    @property
+    def _round(self) -> float:
+        return min(self.round, min(self.size) / 2)
 
-    def rod(
-        self,
-        start: ArrayLike,
-        end: ArrayLike,
-        thickness: float,
-        *,
-        end_thickness: float | None = None,
-        exponent: float = 2.0,
-    ) -> None:
-        """A straight rod between two points, round or (exponent ∞) square, of the given full thickness(es)."""
-        bottom, top = np.asarray(start, float), np.asarray(end, float)
-        tip = thickness if end_thickness is None else end_thickness
-        if tip > thickness:  # a taper shrinks from the bottom to the top
-            bottom, top, thickness, tip = top, bottom, tip, thickness
-        axis = top - bottom
-        length = np.linalg.norm(axis)
-        up = axis / length
-        side = np.cross(up, [0.0, 0.0, 1.0]) if abs(up[2]) < 0.9 else np.cross(up, [1.0, 0.0, 0.0])
-        side /= np.linalg.norm(side)
-        frame = np.stack([side, up, np.cross(side, up)], axis=1)
-        linear = frame @ np.diag([thickness / 2, length / 2, thickness / 2])
-        shrink = 1 - tip / thickness
-        self._add(False, exponent, (shrink, shrink), linear, (bottom + top) / 2, None)
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        half_x, lost_x, half_z, lost_z, height, lean_x, lean_z, normal_x, normal_z, normal, radius, share = (
+            numbers[:, n : n + 1] for n in range(12)
+        )
+        exponent = key[1]
+        cap = y.abs().sub_(height)
+        if exponent == "cone":
+            side = (x * x).addcmul_(z, z).sqrt_().add_(y * lost_x).sub_(half_x).mul_(normal)
+            return _meet([side, cap], radius, share)
+        across, along = (x - y * lean_x).abs_(), (z - y * lean_z).abs_()
+        face_x = (y * lost_x).add_(across).sub_(half_x).mul_(normal_x)
+        face_z = (y * lost_z).add_(along).sub_(half_z).mul_(normal_z)
+        if np.isinf(exponent):
+            return _meet([face_x, face_z, cap], radius, share)
+        within = torch.minimum(torch.maximum(y, -height), height)
+        wide_x = (half_x - within * lost_x).clamp_min_(_SLIM)
+        wide_z = (half_z - within * lost_z).clamp_min_(_SLIM)
+        section = _norm([across.div_(wide_x), along.div_(wide_z)], exponent).clamp_max_(2)
+        section = section.sub_(1).mul_(torch.minimum(wide_x, wide_z)).mul_(normal)
+        side = torch.maximum(torch.maximum(face_x, face_z), section)
+        return _meet([side, cap], radius, share)
 
-    def mirrored(self, axis: int = 0) -> "Shape":
-        """Adds the mirror image, through the plane where coordinate `axis` is 0, of everything off that plane."""
-        flip = np.ones(3)
-        flip[axis] = -1
-        for solid in list(self.solids):
-            if abs(solid.place[axis, 3]) > 1e-6:
-                place = flip[:, None] * solid.place
-                self.solids.append(Solid(solid.ball, solid.exponent, solid.taper, place, solid.color))
-        return self
-
-    def _add(
-        self,
-        ball: bool,
-        exponent: float,
-        taper: tuple[float, float],
-        linear: NDArray,
-        center: ArrayLike,
-        turn: NDArray | None,
-    ) -> None:
-        if turn is not None:
-            linear = np.asarray(turn) @ linear
-        place = np.concatenate([linear, np.asarray(center, float)[:, None]], axis=1)
-        self.solids.append(Solid(ball, float(exponent), (float(taper[0]), float(taper[1])), place, self.color))
-
-    def normalised(self) -> "Shape":
-        """The same object in the project's frame: centred, with a bounding-box diagonal of 1."""
-        vertices, _, _ = self.surface()
-        low, high = vertices.min(axis=0), vertices.max(axis=0)
-        scale = 1 / np.linalg.norm(high - low)
-        moved = []
-        for solid in self.solids:
-            place = solid.place * scale
-            place[:, 3] -= (low + high) / 2 * scale
-            moved.append(Solid(solid.ball, solid.exponent, solid.taper, place, solid.color))
-        return Shape(moved, self.color)
-
-    def surface(self) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """Triangles of every primitive: vertices float[V, 3], faces int[F, 3] (outward), colours float[F, 3]."""
-        parts, faces, colors, offset = [], [], [], 0
-        for solid in self.solids:
-            local, triangles = _ball(solid.exponent) if solid.ball else _prism(solid.exponent, solid.taper)
-            if np.linalg.det(solid.place[:, :3]) < 0:
-                triangles = triangles[:, ::-1]
-            parts.append(local @ solid.place[:, :3].T + solid.place[:, 3])
-            faces.append(triangles + offset)
-            colors.append(np.tile(solid.color, (len(triangles), 1)))
-            offset += len(local)
-        return np.concatenate(parts), np.concatenate(faces), np.concatenate(colors)
+    def support(self, direction: NDArray) -> float:
+        """How far the solid reaches along a unit `direction` [3]; with rounded and tapered edges up to a hair more."""
+        width, height, depth = np.asarray(self.size) / 2
+        inset = self._round
+        dual = _dual(self.exponent)
+        ends = []
+        for end, left_x, left_z in ((-1, 1.0, 1.0), (1, 1 - self.taper[0], 1 - self.taper[1])):
+            reach = np.maximum([width * left_x - inset, depth * left_z - inset], 0) * np.abs(direction[[0, 2]])
+            moved = end * np.asarray(self.shear) / 2 @ direction[[0, 2]]
+            ends.append(np.linalg.norm(reach, dual) + moved + end * (height - inset) * direction[1])
+        return float(max(ends)) + inset
 
 
-class Union:
-    """Many shapes as tensors, so that their occupancies are one batched query on any device."""
+@dataclass(frozen=True)
+class Bent:
+    """A box of full `size` whose x axis is a circle of radius 1/|`bend`|: its ±x ends come towards −z (+z if negative).
 
-    def __init__(self, shapes: list[Shape]) -> None:
-        count = max(len(shape.solids) for shape in shapes)
-        self.inverse = torch.zeros(len(shapes), count, 3, 4)
-        self.taper = torch.zeros(len(shapes), count, 2)
-        self.exponent = torch.full((len(shapes), count), torch.inf)
-        self.ball = torch.zeros(len(shapes), count, dtype=torch.bool)
-        self.inverse[:, :, :, 3] = 9.0  # an absent primitive maps every point to one outside its cube
-        for row, shape in enumerate(shapes):
-            for column, solid in enumerate(shape.solids):
-                linear = np.linalg.inv(solid.place[:, :3])
-                self.inverse[row, column, :, :3] = torch.from_numpy(linear)
-                self.inverse[row, column, :, 3] = torch.from_numpy(-linear @ solid.place[:, 3])
-                self.taper[row, column] = torch.tensor(solid.taper)
-                self.exponent[row, column] = solid.exponent
-                self.ball[row, column] = solid.ball
+    The height y is straight. `taper` (x, z) tilts the ends and faces towards the top, `lean` moves the top along the
+    box's own z, outward from the circle.
+    """
 
-    def contains(self, rows: Tensor, points: Tensor) -> Tensor:
-        """bool[B, P]: whether `points` float32[B, P, 3] lie in the shapes `rows` int64[B]; exact."""
-        inside = torch.zeros(points.shape[:2], dtype=torch.bool)
-        px, py, pz = (axis.contiguous() for axis in points.unbind(-1))
-        for column in range(self.inverse.shape[1]):
-            inverse = self.inverse[rows, column]
-            used = ~(inverse[:, 0, 3] == 9.0)
-            if not used.any():
-                break
-            along_x, height, along_z = (
-                inverse[:, row, 0:1] * px + inverse[:, row, 1:2] * py + inverse[:, row, 2:3] * pz + inverse[:, row, 3:4]
-                for row in range(3)
+    size: tuple[float, float, float]
+    bend: float
+    taper: tuple[float, float] = (0.0, 0.0)
+    lean: float = 0.0
+    round: float = 0.0
+    key: ClassVar = ("bent",)
+
+    def scaled(self, scale: float) -> "Bent":
+        return replace(
+            self, size=_times(self.size, scale), bend=self.bend / scale, lean=self.lean * scale,
+            round=self.round * scale,
+        )  # fmt: skip
+
+    def parameters(self) -> list[float]:
+        """Half thickness at y = 0, what ends and faces lose a unit of y, half height, lean a unit of y, the circle's
+        radius, its side, cosine and sine of half the angle, normals, round, 1/|∇f|.
+
+        The ends are half planes through the circle's axis: their normals and the faces' may be parallel.
+        """
+        width, height, depth = np.asarray(self.size) / 2
+        lost_x, lost_z = width * self.taper[0] / (2 * height), depth * self.taper[1] / (2 * height)
+        lean = self.lean / (2 * height)
+        radius, half = 1 / abs(self.bend), width * abs(self.bend)
+        steep = lost_z + abs(lean)
+        normal_x, normal_z = 1 / np.hypot(1, lost_x), 1 / np.hypot(1, steep)
+        slack = 2 + lost_x * normal_x + steep * normal_z
+        return [
+            depth * (1 - self.taper[1] / 2), lost_x, lost_z, height, lean, radius, np.sign(self.bend),
+            np.cos(half), np.sin(half), normal_x, normal_z, min(self.round, min(self.size) / 2), slack**-0.5,
+        ]  # fmt: skip
+
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        half_z, lost_x, lost_z, height, lean, radius, side, cosine, sine, normal_x, normal_z, edge, share = (
+            numbers[:, n : n + 1] for n in range(13)
+        )
+        outward = (z * side).add_(radius)
+        end = (x.abs() * cosine).sub_(outward * sine).add_((y + height) * lost_x).mul_(normal_x)
+        off = (x * x).addcmul_(outward, outward).sqrt_().sub_(radius).sub_(y * (lean * side))
+        face = off.abs_().add_(y * lost_z).sub_(half_z).mul_(normal_z)
+        return _meet([end, face, y.abs().sub_(height)], edge, share)
+
+    def support(self, direction: NDArray) -> float:
+        width, height, depth = np.asarray(self.size) / 2
+        radius = 1 / self.bend
+        angles = np.linspace(-1, 1, 65) * width / abs(radius)
+        reach = -np.inf
+        for end in (-1, 1):
+            for face in (-1, 1):
+                out = abs(radius) + np.sign(radius) * end * self.lean / 2 + face * depth
+                z = (out * np.cos(angles) - abs(radius)) * np.sign(radius)
+                along = out * np.sin(angles) * direction[0] + z * direction[2] + end * height * direction[1]
+                reach = max(reach, along.max())
+        return float(reach)
+
+
+@dataclass(frozen=True)
+class Ellipsoid:
+    """The superellipsoid of `exponent` (2: an ellipsoid) and full `size`."""
+
+    size: tuple[float, float, float]
+    exponent: float = 2.0
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (Ellipsoid, self.exponent)
+
+    def scaled(self, scale: float) -> "Ellipsoid":
+        return replace(self, size=_times(self.size, scale))
+
+    def parameters(self) -> list[float]:
+        return [*(np.asarray(self.size) / 2)]
+
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        """(‖p/r‖ − 1) · the smallest radius, or the distance from the enclosing box where that is more."""
+        axes = [x.abs(), y.abs(), z.abs()]
+        radii = [numbers[:, n : n + 1] for n in range(3)]
+        box = torch.maximum(torch.maximum(axes[0] - radii[0], axes[1] - radii[1]), axes[2] - radii[2])
+        norm = _norm([axis.div_(radius) for axis, radius in zip(axes, radii, strict=True)], key[1])
+        return torch.maximum(norm.sub_(1).mul_(numbers[:, :3].amin(1, keepdim=True)), box)
+
+    def support(self, direction: NDArray) -> float:
+        return float(np.linalg.norm(np.asarray(self.size) / 2 * direction, _dual(self.exponent)))
+
+
+@dataclass(frozen=True)
+class Tube:
+    """Round beads along CHORDS + 1 `knots` [x, y, z, radius] and everything between two that follow each other."""
+
+    knots: tuple[tuple[float, float, float, float], ...]
+    key: ClassVar = ("tube",)
+
+    def scaled(self, scale: float) -> "Tube":
+        return Tube(tuple((x * scale, y * scale, z * scale, radius * scale) for x, y, z, radius in self.knots))
+
+    def parameters(self) -> list[float]:
+        """For each chord its start, its unit direction, length, start radius, radius a unit, and that slope's tangent.
+
+        A chord whose one bead swallows the other has no cone between them: it is shortened to the larger bead.
+        """
+        knots, numbers = np.asarray(self.knots), []
+        for start, end in pairwise(knots):
+            length = float(np.linalg.norm(end[:3] - start[:3]))
+            grow = end[3] - start[3]
+            if abs(grow) >= length * 0.999:
+                start, length, grow = (end if grow > 0 else start), 0.0, 0.0
+            axis = (end - start)[:3] / length if length else np.zeros(3)
+            slope = grow / length if length else 0.0
+            numbers += [*start[:3], *axis, length, start[3], slope, slope / np.sqrt(1 - slope**2)]
+        return numbers
+
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        """Of each chord's beads the nearest, which lies where the cone's normal through the point meets the axis."""
+        nearest: Tensor | None = None
+        for chord in range(CHORDS):
+            start_x, start_y, start_z, axis_x, axis_y, axis_z, length, radius, slope, tangent = (
+                numbers[:, n : n + 1] for n in range(10 * chord, 10 * chord + 10)
             )
-            up = (height.clamp(-1, 1) + 1) / 2
-            taper = self.taper[rows, column][:, None]
-            x = (along_x / (1 - taper[..., 0] * up).clamp_min(1e-6)).square_()
-            z = (along_z / (1 - taper[..., 1] * up).clamp_min(1e-6)).square_()
-            y = torch.where(self.ball[rows, column][:, None], height.square(), 0.0)
-            power = self.exponent[rows, column][:, None]
-            superellipse = torch.where(power == 4, x * x + z * z + y * y, x + z + y) <= 1
-            inside |= torch.where(power.isinf(), torch.maximum(x, z) <= 1, superellipse) & (height.abs() <= 1)
-        return inside
+            x_, y_, z_ = x - start_x, y - start_y, z - start_z
+            along = (x_ * axis_x).add_(y_ * axis_y).add_(z_ * axis_z)
+            off = (x_.mul_(x_)).addcmul_(y_, y_).addcmul_(z_, z_).sub_(along * along).clamp_min_(0)
+            bead = torch.minimum((off.sqrt() * tangent).add_(along).clamp_min_(0), length)
+            along.sub_(bead)
+            reach = off.addcmul_(along, along).sqrt_().sub_(bead.mul_(slope)).sub_(radius)
+            nearest = reach if nearest is None else torch.minimum(nearest, reach)
+        assert nearest is not None
+        return nearest
+
+    def support(self, direction: NDArray) -> float:
+        knots = np.asarray(self.knots)
+        return float((knots[:, :3] @ direction + knots[:, 3]).max())
 
 
-def _section(exponent: float) -> NDArray:
-    """Points (x, z) around the unit superellipse, counter-clockwise seen from +y (from z towards x)."""
-    if np.isinf(exponent):
-        return np.array([[-1.0, -1], [-1, 1], [1, 1], [1, -1]])
-    angle = np.arange(SEGMENTS) * 2 * np.pi / SEGMENTS
-    z, x = np.cos(angle), np.sin(angle)
-    return np.stack([np.sign(x) * np.abs(x) ** (2 / exponent), np.sign(z) * np.abs(z) ** (2 / exponent)], axis=1)
+@dataclass(frozen=True)
+class Extrusion:
+    """The polygon `outline` [(x, y), …] through a `thickness` along z; `round` is the radius of its caps' edges."""
+
+    outline: tuple[tuple[float, float], ...]
+    thickness: float
+    round: float = 0.0
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (Extrusion, len(self.outline))
+
+    def scaled(self, scale: float) -> "Extrusion":
+        outline = tuple((x * scale, y * scale) for x, y in self.outline)
+        return Extrusion(outline, self.thickness * scale, self.round * scale)
+
+    def parameters(self) -> list[float]:
+        corners = np.array(self.outline)
+        edges = np.concatenate([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
+        return [self.thickness / 2, min(self.round, self.thickness / 2), *edges.ravel()]
+
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        half, radius = numbers[:, 0:1], numbers[:, 1:2]
+        side = _polygon(x, y, numbers[:, 2:])
+        return _meet([side, z.abs().sub_(half)], radius, torch.ones_like(half))
+
+    def support(self, direction: NDArray) -> float:
+        return float((np.asarray(self.outline) @ direction[:2]).max() + abs(direction[2]) * self.thickness / 2)
 
 
-def _prism(exponent: float, taper: tuple[float, float]) -> tuple[NDArray, NDArray]:
-    ring = _section(exponent)
-    count = len(ring)
-    top = ring * (1 - np.asarray(taper))
-    bottom = np.insert(ring, 1, -1.0, axis=1)
-    vertices = np.concatenate([bottom, np.insert(top, 1, 1.0, axis=1), [[0, -1.0, 0], [0, 1.0, 0]]])
-    here, there = np.arange(count), (np.arange(count) + 1) % count
-    sides = [np.stack([here, there, there + count], 1), np.stack([here, there + count, here + count], 1)]
-    caps = [
-        np.stack([there, here, np.full(count, 2 * count)], 1),
-        np.stack([here + count, there + count, np.full(count, 2 * count + 1)], 1),
-    ]
-    return vertices, np.concatenate(sides + caps)
+@dataclass(frozen=True)
+class Revolution:
+    """The polygon `profile` [(radius, y), …], radius ≥ 0, turned about y."""
+
+    profile: tuple[tuple[float, float], ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        return (Revolution, len(self.parameters()))
+
+    def scaled(self, scale: float) -> "Revolution":
+        return Revolution(tuple((radius * scale, y * scale) for radius, y in self.profile))
+
+    def parameters(self) -> list[float]:
+        """The edges, but for those on the axis: they are inside."""
+        corners = np.asarray(self.profile)
+        ends = np.roll(corners, -1, axis=0)
+        edges = np.concatenate([corners, ends - corners], axis=1)
+        return [*edges[(corners[:, 0] > 0) | (ends[:, 0] > 0)].ravel()]
+
+    @staticmethod
+    def distance(x: Tensor, y: Tensor, z: Tensor, numbers: Tensor, key: tuple[Any, ...]) -> Tensor:
+        return _polygon((x * x).addcmul_(z, z).sqrt_(), y, numbers)
+
+    def support(self, direction: NDArray) -> float:
+        corners = np.asarray(self.profile)
+        return float((corners[:, 0] * np.hypot(direction[0], direction[2]) + corners[:, 1] * direction[1]).max())
 
 
-def _ball(exponent: float) -> tuple[NDArray, NDArray]:
-    rows = SEGMENTS // 2 + 1
-    latitude = np.linspace(-np.pi / 2, np.pi / 2, rows)
-    radius, height = np.cos(latitude).clip(0), np.sin(latitude)
-    rise = np.sign(height) * np.abs(height) ** (2 / exponent)
-    ring = _section(exponent)
-    flat = radius ** (2 / exponent)
-    vertices = np.concatenate(
-        [np.insert(ring * scale, 1, level, axis=1) for scale, level in zip(flat, rise, strict=True)]
-    )
-    here, there = np.arange(SEGMENTS), (np.arange(SEGMENTS) + 1) % SEGMENTS
-    faces = []
-    for row in range(rows - 1):
-        low, high = row * SEGMENTS, (row + 1) * SEGMENTS
-        faces += [
-            np.stack([here + low, there + low, there + high], 1),
-            np.stack([here + low, there + high, here + high], 1),
-        ]
-    return vertices, np.concatenate(faces)
+Form = Prism | Bent | Ellipsoid | Tube | Extrusion | Revolution
+
+
+def _meet(sides: list[Tensor], radius: Tensor, share: Tensor) -> Tensor:
+    """The intersection of half spaces at distances `sides`, with its edges rounded by `radius`; changes the sides."""
+    inside, outside = sides[0].add_(radius), None
+    for side in sides[1:]:
+        inside = torch.maximum(inside, side.add_(radius))
+    for side in sides:
+        square = side.clamp_min_(0).square_()
+        outside = square if outside is None else outside.add_(square)
+    assert outside is not None
+    return outside.sqrt_().add_(inside.clamp_max_(0)).sub_(radius).mul_(share)
+
+
+def _norm(axes: list[Tensor], exponent: float) -> Tensor:
+    """(Σ aᵢ^exponent)^(1/exponent) of numbers aᵢ ≥ 0; changes them."""
+    if exponent == 2:
+        return torch.stack([axis.square_() for axis in axes]).sum(0).sqrt_()
+    if exponent == 4:
+        return torch.stack([axis.square_().square_() for axis in axes]).sum(0).sqrt_().sqrt_()
+    largest = torch.stack(axes).amax(0).clamp_min_(_SLIM)  # keeps powers in range
+    total = torch.stack([(axis / largest).pow_(exponent) for axis in axes]).sum(0)
+    return total.pow_(1 / exponent).mul_(largest)
+
+
+def _polygon(x: Tensor, y: Tensor, edges: Tensor) -> Tensor:
+    """Signed distance from a closed outline, `edges` [n, 4·E] as (x, y, to x, to y): its sign by crossings along +x."""
+    nearest: Tensor | None = None
+    outside = torch.ones_like(x)
+    for edge in range(edges.shape[1] // 4):
+        start_x, start_y, to_x, to_y = (edges[:, n : n + 1] for n in range(4 * edge, 4 * edge + 4))
+        per_length = 1 / (to_x * to_x + to_y * to_y).clamp_min(1e-20)
+        x_, y_ = x - start_x, y - start_y
+        share = (x_ * to_x).add_(y_ * to_y).mul_(per_length).clamp_(0, 1)
+        # The edge is crossed where the point lies between its ends' heights and on its left.
+        between = (y_ >= 0) ^ (y_ - to_y >= 0)
+        left = ((y_ * to_x).sub_(x_ * to_y) * to_y.sign()) > 0
+        outside.mul_((between & left).to(outside.dtype).mul_(-2).add_(1))
+        x_.sub_(share * to_x).square_()
+        reach = x_.add_(y_.sub_(share.mul_(to_y)).square_())
+        nearest = reach if nearest is None else torch.minimum(nearest, reach)
+    assert nearest is not None
+    return nearest.sqrt_().mul_(outside)
+
+
+def _dual(exponent: float) -> float:
+    return 1.0 if np.isinf(exponent) else exponent / (exponent - 1)
+
+
+def _times(size: tuple[float, float, float], scale: float) -> tuple[float, float, float]:
+    return size[0] * scale, size[1] * scale, size[2] * scale

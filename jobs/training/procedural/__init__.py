@@ -12,11 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
+from jobs.training.fields import Shape
 from jobs.training.procedural.airplane import airplane
 from jobs.training.procedural.car import car
 from jobs.training.procedural.chair import chair
 from jobs.training.procedural.table import table
-from jobs.training.solids import Shape
 
 CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "airplane": airplane,

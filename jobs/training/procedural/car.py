@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
+from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, paint
-from jobs.training.solids import Shape
 
 
 def car(random: Generator) -> Shape:

@@ -6,8 +6,8 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
+from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, four_legs, paint, tilt
-from jobs.training.solids import Shape
 
 
 def chair(random: Generator) -> Shape:

@@ -6,7 +6,7 @@ Works on: shapes being put together. Knows nothing about which object they becom
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.solids import Shape
+from jobs.training.fields import Shape
 
 
 def between(random: Generator, low: float, high: float) -> float:
