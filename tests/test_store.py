@@ -102,6 +102,19 @@ def test_a_tail_is_read_alone(place):
         place.store.get_tail(join(place.root, "none"), 8)
 
 
+def test_a_range_is_read_alone(place):
+    uri, data = join(place.root, "part"), bytes(range(256)) * 40
+    place.store.put(uri, data)
+    place.requests.clear()
+    assert place.store.get_range(uri, 300, 100) == data[300:400]
+    assert place.requests == [("get", "ok", 100, 0, 0)]
+    assert place.store.get_range(uri, len(data) - 5, 100) == data[-5:]
+    with pytest.raises(StoreError, match="no such range"):
+        place.store.get_range(uri, len(data), 1)
+    with pytest.raises(NotFound):
+        place.store.get_range(join(place.root, "none"), 0, 8)
+
+
 def test_the_time_of_writing_is_known(place):
     before = time.time()
     place.put("a")

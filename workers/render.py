@@ -71,15 +71,9 @@ def render(
     """
     pixels = size * supersample
     points = _columns(vertices)
-    position, axes = camera.axes()
-    right, up, depth = axes @ (points - position[:, None])
-    scale = pixels / 2 / np.tan(np.radians(camera.field_of_view / 2))
-    x = pixels / 2 + scale * right / depth
-    y = pixels / 2 - scale * up / depth
-
+    x, y, depth = _project(points, camera, pixels)
     a, b, c = np.ascontiguousarray(faces.T)
-    xa, ya = x[a], y[a]
-    front = (x[b] - xa) * (y[c] - ya) < (y[b] - ya) * (x[c] - xa)  # y points down: outward is clockwise
+    front = _faces_camera(x, y, a, b, c)
     if (depth <= 0).any():
         front &= (depth[faces] > 0).all(axis=1)
     visible = np.flatnonzero(front)
@@ -110,6 +104,27 @@ def render(
         image[:, channel : 3 if colors is None else channel + 1] = _as_byte(mean)[:, None]
     image[:, 3] = _as_byte(covered / supersample**2)
     return image.reshape(size, size, 4)
+
+
+def seen(vertices: NDArray, faces: NDArray, camera: Camera, size: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Which face is the nearest at each pixel that one covers, whatever side it shows: int64[K], in no order, and for
+    every face whether it shows its outside, bool[F]. All vertices must lie before the camera."""
+    x, y, depth = _project(_columns(vertices), camera, size)
+    a, b, c = np.ascontiguousarray(faces.T)
+    return _rasterise(_Triangles(x, y, 1 / depth, a, b, c), size)[2], _faces_camera(x, y, a, b, c)
+
+
+def _project(points: NDArray, camera: Camera, pixels: int) -> tuple[NDArray, NDArray, NDArray]:
+    """Points float64[3, V] on a screen of `pixels` squared: x, y (down) and the depth before the camera."""
+    position, axes = camera.axes()
+    right, up, depth = axes @ (points - position[:, None])
+    scale = pixels / 2 / np.tan(np.radians(camera.field_of_view / 2))
+    return pixels / 2 + scale * right / depth, pixels / 2 - scale * up / depth, depth
+
+
+def _faces_camera(x: NDArray, y: NDArray, a: NDArray, b: NDArray, c: NDArray) -> NDArray[np.bool_]:
+    xa, ya = x[a], y[a]
+    return (x[b] - xa) * (y[c] - ya) < (y[b] - ya) * (x[c] - xa)  # y points down: outward is clockwise
 
 
 def _as_byte(share: NDArray) -> NDArray[np.uint8]:

@@ -84,6 +84,19 @@ class LocalStore(Observed):
         """Read the end of a file. Raises Unavailable when it changes length while it is read."""
         return self._read(uri, None, size)
 
+    def get_range(self, uri: str, start: int, size: int) -> bytes:
+        """Read a part of a file."""
+        path = canonical(uri)
+        with self.request("get", uri) as traffic:
+            _describe(path, path)
+            with open(path, "rb") as file:
+                file.seek(start)
+                data = file.read(size)
+            traffic.received = len(data)
+            if not data:
+                raise StoreError(f"{uri} has no such range", uri)
+            return data
+
     def _read(self, uri: str, max_bytes: int | None, tail: int | None) -> Object:
         path = canonical(uri)
         with self.request("get", uri) as traffic:

@@ -104,6 +104,10 @@ class ObjectStore(Protocol):
     def get_tail(self, uri: str, size: int) -> Object:
         """Read the last `size` bytes (at least 1), or all where there are fewer; `info.size` is the whole's."""
 
+    def get_range(self, uri: str, start: int, size: int) -> bytes:
+        """Read `size` bytes (at least 1) from byte `start` on, fewer where the object ends. Raises StoreError where
+        it has none there."""
+
     def head(self, uri: str) -> ObjectInfo:
         """Size, ETag and time without the body."""
 

@@ -1,0 +1,46 @@
+"""Why one shape could not be prepared: a closed set of codes and the exception that carries one.
+
+Works on: a code and a sentence. Knows nothing about where shapes come from or how rows are stored.
+"""
+
+from enum import StrEnum
+
+
+class ShapeCode(StrEnum):
+    """Every value that a dataset's `error_code` column can hold; `meaning` is its line in the manual."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> "ShapeCode":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    SOURCE_UNREADABLE = "source_unreadable", "the store did not give the file, or the archive around it is damaged"
+    TOO_MANY_BYTES = "too_many_bytes", "larger than prepare.max_bytes"
+    NOT_A_MESH = "not_a_mesh", "its format's reader does not understand the file, or it holds no surface"
+    EMPTY_MESH = "empty_mesh", "a mesh without a triangle that has an area"
+    NOT_FINITE = "not_finite", "a coordinate is not a number or infinite"
+    TOO_MANY_FACES = "too_many_faces", "more triangles than prepare.max_faces"
+    DEGENERATE = "degenerate", "flat: one side of its bounding box is next to nothing"
+    ZERO_VOLUME = "zero_volume", "no sample of the 64³ lattice lies inside: sheets that enclose nothing"
+    VIEWS_MISSING = "views_missing", "--renderings has not the 24 pictures of it, or one is damaged"
+    BAD_EXAMPLE = "bad_example", "the HDF5 file's row has labels other than 0 and 1, indices off the grid, or no inside"
+    DUPLICATE_ID = "duplicate_id", "an earlier shape of the collection has the same id"
+    KILLED_WORKER = "killed_worker", "its process died each time it was tried"
+    OUT_OF_MEMORY = "out_of_memory", "it took more memory than actors.memory_limit_bytes leaves, also when tried alone"
+    TIMED_OUT = "timed_out", "it took longer than prepare.item_timeout_seconds each time it was tried"
+    INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
+
+
+class ShapeError(Exception):
+    """One shape cannot be prepared. `message` is one sentence without secrets and without a traceback."""
+
+    def __init__(self, code: ShapeCode, message: str) -> None:
+        super().__init__(code, message)  # both in args, so that it survives pickling between processes
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.message}"
