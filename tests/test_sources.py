@@ -138,6 +138,18 @@ def test_meshes_of_every_format(stool: np.ndarray, tmp_path: Path) -> None:
         assert iou(occupied(load(folder, "meshes", which)), stool) > 0.99, found[which].id
 
 
+@pytest.mark.parametrize("suffix", ["ply", "glb"])
+@pytest.mark.parametrize("of", ["face_colors", "vertex_colors"])
+def test_colours_of_faces_and_vertices(suffix: str, of: str, tmp_path: Path) -> None:
+    mesh = seat()
+    setattr(mesh.visual, of, [10, 200, 30, 255])
+    (tmp_path / "stool").mkdir()
+    mesh.export(tmp_path / "stool" / f"a.{suffix}")
+    colors = load(tmp_path, "meshes").colors
+    assert colors is not None
+    assert np.allclose(colors, np.array([10, 200, 30]) / 255)
+
+
 def test_axes_of_another_frame(stool: np.ndarray, tmp_path: Path) -> None:
     """Blender's frame: z up, the front at −y."""
     mesh = seat()

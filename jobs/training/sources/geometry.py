@@ -89,13 +89,13 @@ def _part(scene: Any, node: str) -> _Part | None:
 def _colors(mesh: trimesh.Trimesh, faces: NDArray) -> NDArray[np.float64] | None:
     """A colour for each face, or None where the file has none."""
     visual = mesh.visual
-    if visual is None or not visual.defined:
-        return None
     try:
-        if visual.kind == "texture":
+        if isinstance(visual, trimesh.visual.TextureVisuals):
             return _textured(visual, np.asarray(mesh.faces))
-        return np.asarray(visual.to_color().face_colors, np.float64)[:, :3] / 255
-    except (AttributeError, IndexError, TypeError, ValueError):  # half a material: as if there were none
+        if visual is None or visual.kind is None:
+            return None
+        return np.asarray(visual.face_colors, np.float64)[:, :3] / 255
+    except (IndexError, TypeError, ValueError):  # half a material: as if there were none
         return None
 
 
