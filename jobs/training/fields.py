@@ -241,7 +241,7 @@ class Shape:
         side = 64
         values = Fields([self]).volume(torch.tensor([0]), side)[0].double().numpy()
         inside = np.argwhere(values < 0)
-        depth = -values[tuple(inside.T)][:, None]
+        depth = np.minimum(-values[tuple(inside.T)][:, None], 1 / side)  # deeper ones may miss a cut further off
         positions = (inside + 0.5) / side - 0.5
         lows, highs = [positions - depth], [positions + depth]
         cuts = [(place, *solid.extent()) for place, solid in enumerate(self.solids) if solid.cut]

@@ -32,12 +32,12 @@ def _modern(random: Generator, body: Body, *, glass: float = 0.75) -> Shape:
     """What all closed cars share; the family adds its own."""
     shape = Shape(color=lacquer(random))
     lower(shape, random, body)
+    if chance(random, 0.7):
+        corners(shape, random, body)
     cabin(
         shape, random, body, glass=chance(random, glass),
         blend=between(random, 0.02, 0.15) if chance(random, 0.5) else 0.0,
     )  # fmt: skip
-    if chance(random, 0.7):
-        corners(shape, random, body)
     wheels(shape, random, body)
     fittings(shape, random, body)
     return shape
@@ -110,6 +110,7 @@ def sports(random: Generator) -> Shape:
     body.hood = max(body.hood, 0.6)
     shape = Shape(color=lacquer(random))
     lower(shape, random, body)
+    corners(shape, random, body)
     cabin(shape, random, body, glass=chance(random, 0.7), blend=between(random, 0.05, 0.25))
     axles = (body.nose + body.wheel + between(random, 0.4, 0.6), body.tail - body.wheel - between(random, 0.35, 0.6))
     if chance(random, 0.75):  # fenders that rise over the wheels
@@ -120,7 +121,6 @@ def sports(random: Generator) -> Shape:
                     (x * (body.width / 2 - 0.16), body.wheel * 1.15, z),
                     (0.42, 2 * (body.wheel + bulge), between(random, 1.1, 1.5)), blend=0.1,
                 )  # fmt: skip
-    corners(shape, random, body)
     wheels(shape, random, body, axles=axles)
     fittings(shape, random, body, bumpers=0.1)
     if chance(random, 0.45):

@@ -165,10 +165,10 @@ def wheels(
     if arches:
         flare = chance(random, 0.35)
         if flare and wheel + gap + 0.06 < body.top(axles[0]):
+            reach, wide = gap + between(random, 0.04, 0.07), body.width + between(random, 0.03, 0.1)
+            half = np.linspace(0, np.pi, 10)
             for z in axles:
-                disc(
-                    shape, (0, wheel, z), 2 * gap + between(random, 0.08, 0.14), body.width + between(random, 0.03, 0.1)
-                )
+                side(shape, [(z + reach * np.cos(a), wheel + reach * np.sin(a)) for a in half], wide)
         for z in axles:
             disc(shape, (0, wheel, z), 2 * min(gap, body.top(z) - wheel - 0.03), body.width + 0.5, cut=True)
         inner = body.width - 2 * thick + 0.1  # the wheels reach into it
