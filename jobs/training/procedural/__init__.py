@@ -16,6 +16,7 @@ from jobs.training.fields import Shape
 from jobs.training.procedural.airplane import airplane
 from jobs.training.procedural.car import car
 from jobs.training.procedural.chair import chair
+from jobs.training.procedural.sofa import sofa
 from jobs.training.procedural.table import table
 
 CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
@@ -23,6 +24,7 @@ CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "car": car,
     "chair": chair,
     "table": table,
+    "sofa": sofa,
 }
 
 
