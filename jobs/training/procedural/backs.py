@@ -29,8 +29,8 @@ def add_back(shape: Shape, random: Generator, m: Measures, kind: str | None = No
     if m.round:
         width *= 0.78
 
-    def plate(low: float, high: float, wide: float, thick: float, **options: float) -> None:
-        shape.box(m.on_back(0, (low + high) / 2), (wide, high - low, thick), turn=turn, **options)
+    def plate(low: float, high: float, wide: float, thick: float, *, round: float = 0.0, bend: float = 0.0) -> None:
+        shape.box(m.on_back(0, (low + high) / 2), (wide, high - low, thick), turn=turn, round=round, bend=bend)
 
     def posts(to: float, size: float | None = None, inward: float = 0.0) -> None:
         size = size or max(m.bar, 0.024)
@@ -122,7 +122,7 @@ def add_back(shape: Shape, random: Generator, m: Measures, kind: str | None = No
             shape.rod(
                 m.on_back(u * width, -0.01, sag(u * width, bend)),
                 m.on_back(u * width * 1.05, high * 0.985, sag(u * width, bend) / 2),
-                max(0.014, tube * 0.6),
+                max(0.018, tube * 0.6),
             )
     elif kind == "oval":
         low = between(random, 0.08, 0.2)
@@ -179,7 +179,7 @@ def _spindles(shape: Shape, random: Generator, m: Measures, span: float, width: 
     """Thin rods under a curved crest rail, fanning out a little."""
     curve, count = 0.0 if m.round else between(random, 0, 1.5), int(random.integers(5, 10))
     rail, fan = between(random, 0.05, 0.1), between(random, 1.0, 1.25)
-    thick = between(random, 0.014, 0.021)
+    thick = between(random, 0.018, 0.025)
     for n in range(count):
         x = ((n + 0.5) / count - 0.5) * width * 0.86
         size = thick * 1.6 if n in (0, count - 1) else thick

@@ -164,14 +164,14 @@ def crossed(shape: Shape, random: Generator, width: float, depth: float, top: fl
     long = (width if sideways else depth) / 2 - bar
     other = (depth if sideways else width) / 2 - bar / 2
     for n in (-1, 1):
-        for way in (-1, 1):
-            offset = (other - (0.8 * bar if way > 0 else 0)) * n
-            low, high = np.array([-way * long, 0, offset]), np.array([way * long, top, offset])
+        for side in (-1, 1):
+            offset = (other - (0.8 * bar if side > 0 else 0)) * n
+            low, high = np.array([-side * long, 0, offset]), np.array([side * long, top, offset])
             if not sideways:
                 low, high = low[[2, 1, 0]], high[[2, 1, 0]]
             shape.rod(low, high, bar, exponent=square)
     for level, way in ((0.5, 0.0), (0.06, 1.0), (0.06, -1.0), (0.95, 1.0), (0.95, -1.0)):
-        if way == 0 or chance(random, 0.6):
+        if not way or chance(random, 0.6):
             run = way * long * abs(2 * level - 1)
             deep = other - (0.8 * bar if run * (2 * level - 1) > 0 else 0)
             start, end = np.array([run, level * top, -deep]), np.array([run, level * top, deep])

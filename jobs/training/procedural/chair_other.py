@@ -42,7 +42,7 @@ def tubular(random: Generator) -> Shape:
         shape.color = seat_color
         add_back(shape, random, m, str(random.choice(["panel", "curved", "curved", "outlined", "outlined", "outlined",
                                                       "floating", "pillow", "scroll"])))  # fmt: skip
-    add_seat(shape, random, m, str(random.choice(["flat", "soft", "fall", "fall", "dished", "shaped"])))
+    add_seat(shape, random, m, str(random.choice(["flat", "soft", "fall", "fall", "shaped"])))
     shape.color = finish(random)
     if kind == "cantilever":
         bases.cantilever(shape, random, m.width * between(random, 0.85, 1.02), m.depth, m.under + 0.012, uprights=up)
@@ -296,7 +296,7 @@ def block(random: Generator) -> Shape:
             shape.rod((tip[0], 0, m.depth / 2 - m.bar / 2), (tip[0], m.under, m.depth / 2 - m.bar / 2), post,
                       exponent=np.inf)  # fmt: skip
             shape.rod((tip[0], m.under - 0.01, m.depth / 2 - m.bar / 2), tip, post, exponent=np.inf)
-            shape.ellipsoid(tip + [0, 0.02, 0], (post * 1.3, post * 1.3, post * 1.3))
+            shape.ellipsoid(tip + np.array([0, 0.02, 0]), (post * 1.3, post * 1.3, post * 1.3))
         return shape
     arm = m.height + between(random, -0.03, 0.28)
     deep = m.depth / 2

@@ -25,7 +25,7 @@ def framed(random: Generator) -> Shape:
     shape = Shape(color=finish(random))
     add_back(shape, random, m)
     _legs(shape, random, m)
-    if chance(random, 0.45):
+    if chance(random, 0.45) and not m.round:
         add_arms(shape, random, m)
     if chance(random, 0.7):
         shape.color = paint(random)
@@ -33,41 +33,36 @@ def framed(random: Generator) -> Shape:
     return shape
 
 
-def _legs(shape: Shape, random: Generator, m: Measures, floor: float = 0.0, stretched: float = 0.4) -> None:
+def _legs(shape: Shape, random: Generator, m: Measures, stretched: float = 0.4) -> None:
     leg = max(between(random, 0.024, 0.055), m.bar * 0.9)
     style = leg_style(random)
     rear = style
     if style.kind in ("turned", "cabriole") and chance(random, 0.7):
         rear = leg_style(random, str(random.choice(["straight", "sabre"])))
-    if floor > 0:
-        style = rear = leg_style(random, "straight")
     if m.round:
-        wide = m.width * 0.8
-        splay = (between(random, 0, 0.2) * m.under, between(random, 0.0, 0.2) * m.under)
-        four_legs(shape, random, wide / 2, wide / 2, m.under + 0.01, leg, style=style, splay=splay, floor=floor)
+        half_x, half_z = m.width * 0.36, m.depth * 0.36
+        out = (between(random, 0, 0.2) * m.under, between(random, 0.0, 0.2) * m.under)
+        four_legs(shape, random, half_x, half_z, m.under + 0.01, leg, style=style, splay=out)
         return
     apron = between(random, 0.03, 0.07) if chance(random, 0.35) else 0.0
-    top = m.under + 0.6 * m.thick if m.thick < 0.06 else m.under + 0.02
-    splay = None
+    top = m.under + min(0.6 * m.thick, 0.05)
     if m.rear < 0.98:  # the rear legs stand closer
-        splay = (0.0, between(random, 0, 0.12) * m.under)
+        splay = between(random, 0, 0.12) * m.under if chance(random, 0.6) else 0.0
         for z, half in ((-1, m.width / 2), (1, m.width / 2 * m.rear)):
             for x in (-1, 1):
-                used, out = (style, -0.4) if z < 0 else (rear, 1.0)
+                used, outward = (style, -0.4) if z < 0 else (rear, 1.0)
                 head = np.array([x * (half - leg / 2), top, z * (m.depth / 2 - leg / 2)])
-                toe = head * [1, 0, 1] + [0, floor, 0 if used.kind == "turned" else splay[1] * out]
+                toe = head * [1, 0, 1] + [0, 0, 0 if used.kind == "turned" else splay * outward]
                 used.add(shape, head, toe, leg)
-        if chance(random, 0.3) and "straight" in style.kind + rear.kind and splay[1] < 0.01:
+        if splay == 0 and {style.kind, rear.kind} <= {"straight", "tapered"} and chance(random, stretched):
+            level = between(random, 0.15, 0.5) * m.under
             for x in (-1, 1):
-                level = between(random, 0.15, 0.5) * m.under
-                shape.rod((x * (m.width - leg) / 2, level, -m.depth / 2 + leg / 2),
-                          (x * (m.width * m.rear - leg) / 2, level, m.depth / 2 - leg / 2), leg * 0.7)  # fmt: skip
-    else:
-        four_legs(
-            shape, random, m.width / 2, m.depth / 2, top, leg,
-            style=style, rear=rear, splay=None if floor == 0 else (0, 0), stretched=stretched, floor=floor,
-        )  # fmt: skip
-    if apron and m.rear >= 0.98:
+                front = np.array([x * (m.width - leg) / 2, level, (leg - m.depth) / 2])
+                shape.rod(front, (x * (m.width * m.rear - leg) / 2, level, (m.depth - leg) / 2), leg * 0.7)
+        return
+    half_x, half_z = m.width / 2, m.depth / 2
+    four_legs(shape, random, half_x, half_z, top, leg, style=style, rear=rear, stretched=stretched)
+    if apron:
         shape.box((0, m.under - apron / 2 + 0.004, 0), (m.width - leg * 0.9, apron + 0.01, m.depth - leg * 0.9))
 
 
@@ -82,7 +77,7 @@ def windsor(random: Generator) -> Shape:
     splay = (between(random, 0.05, 0.16), between(random, 0.05, 0.2))
     half_x, half_z = m.width * 0.43, m.depth * 0.42
     four_legs(
-        shape, random, half_x, half_z, m.under + 0.01, 0.034,
+        shape, random, half_x, half_z, m.under + 0.6 * m.thick, 0.034,
         style=style, splay=splay, stretched=0.8, floor=0.055 if rocking else 0.0,
     )  # fmt: skip
     if rocking:
@@ -118,7 +113,7 @@ def horseshoe(random: Generator) -> Shape:
     for x in (-1, 1):
         flip = np.array([x, 1, 1])
         foot = np.array([m.width / 2 - post, m.under + 0.3 * m.thick, min(tip[2] + 0.05, 0.0)])
-        shape.rod(foot * flip, (tip + [0, 0, 0.03]) * flip, post)
+        shape.rod(foot * flip, (tip + np.array([0, 0, 0.03])) * flip, post)
         spots = {"posts": [0.45], "spindles": [0.0, 0.25, 0.45, 0.62, 0.8], "panel": [0.4], "splat": [0.35]}[str(stand)]
         for t in spots:
             head = on_rail(t)
@@ -127,10 +122,10 @@ def horseshoe(random: Generator) -> Shape:
             shape.rod(low * flip, head * flip, post if len(spots) == 1 else 0.018)
     if stand in ("panel", "splat"):
         wide = m.width * (0.75 if stand == "panel" else between(random, 0.12, 0.3))
-        low = m.under + (0 if stand == "splat" else between(random, 0.1, 0.16))
+        bottom = m.under + (0 if stand == "splat" else between(random, 0.1, 0.16))
         z = m.depth / 2 - 0.015 if stand == "splat" else rear - 0.02
-        tall = high - low
-        shape.box((0, low + tall / 2, z), (wide, tall, 0.03), shear=(0, max(rear - 0.01 - z, 0)),
+        tall = high - bottom
+        shape.box((0, bottom + tall / 2, z), (wide, tall, 0.03), shear=(0, max(rear - 0.01 - z, 0)),
                   bend=0.8 / m.width if stand == "panel" else 0.0)  # fmt: skip
     shape.color = paint(random) if chance(random, 0.6) else shape.color
     add_seat(shape, random, m, str(random.choice(["flat", "soft", "shaped", "topped"])))
@@ -152,17 +147,18 @@ def stool(random: Generator) -> Shape:
         add_back(shape, random, m)
     if chance(random, 0.3):
         shape.color = paint(random)
-    add_seat(shape, random, m)
+    on_sled = chance(random, 0.2)
+    add_seat(shape, random, m, "soft" if on_sled else None)
     shape.color = finish(random)
-    if chance(random, 0.2):
+    if on_sled:
         bases.sled(shape, random, m.width, m.depth, m.under + 0.012)
         return shape
     leg = between(random, 0.022, 0.042)
     splay = (between(random, 0, 0.12), between(random, 0, 0.12))
     inset = 0.8 if m.round else 1.0
-    style = leg_style(random, str(random.choice(["straight", "tapered"])))
-    four_legs(shape, random, m.width / 2 * inset, m.depth / 2 * inset, m.under + 0.012, leg, style=style,
-              splay=splay, stretched=1.0)  # fmt: skip
+    style, top = leg_style(random, str(random.choice(["straight", "tapered"]))), m.under + min(0.6 * m.thick, 0.05)
+    half_x, half_z = m.width / 2 * inset, m.depth / 2 * inset
+    four_legs(shape, random, half_x, half_z, top, leg, style=style, splay=splay, stretched=1.0)
     return shape
 
 

@@ -6,6 +6,7 @@ they become.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -95,10 +96,10 @@ def four_legs(
     stretched: float = 0.4,
     floor: float = 0.0,
 ) -> dict[tuple[int, int], tuple[Point, Point]]:
-    """Legs at the corners of a rectangle, from `top` down to `floor`, and with the chance `stretched` rails between them.
+    """Legs at the corners of a rectangle, from `top` down to `floor`, perhaps with rails between them.
 
-    `splay` (x, z) is how far the feet stand outside the heads; a random one, often none, by default. Answers the
-    head and toe of each leg by the signs of its x and z.
+    `stretched` is the chance of those. `splay` (x, z) is how far the feet stand outside the heads; a random one, often
+    none, by default. Answers the head and toe of each leg by the signs of its x and z.
     """
     style = style or leg_style(random)
     rear = rear or style
@@ -116,7 +117,8 @@ def four_legs(
             toe = np.array([spot[0] + x * out[0] * 0.5, floor, spot[1] + z * out[1] * 0.5])
             used.add(shape, head, toe, thickness)
             ends[x, z] = (head, toe)
-    if style.kind not in ("sabre", "cabriole") and rear.kind not in ("sabre", "cabriole") and chance(random, stretched):
+    curved = {style.kind, rear.kind} & {"sabre", "cabriole"}
+    if not curved and chance(random, stretched):
         stretchers(shape, random, ends, thickness * between(random, 0.5, 0.8))
     return ends
 
@@ -164,7 +166,7 @@ def path(
     """
     knots = [np.asarray(point, float) for point in points]
     begin = knots[0]
-    for n, (here, there) in enumerate(zip(knots, knots[1:], strict=False)):
+    for n, (here, there) in enumerate(pairwise(knots)):
         along = there - here
         length = float(np.linalg.norm(along))
         along = along / length
@@ -186,14 +188,15 @@ def path(
 def silhouette(random: Generator, width: float, height: float) -> Outline:
     """A symmetric outline standing on y = 0: waisted, flared, shouldered, pointed or round at the top."""
     kind = random.choice(["flared", "waisted", "keystone", "shouldered", "arched", "drop"])
-    levels, shares = {
+    shapes: dict[str, tuple[list[float], list[float]]] = {
         "flared": ([0, 0.25, 0.55, 0.85, 1], [0.62, 0.66, 0.95, 1.0, 0.92]),
         "waisted": ([0, 0.15, 0.4, 0.7, 0.9, 1], [0.9, 0.8, 0.6, 0.85, 1.0, 0.8]),
         "keystone": ([0, 1], [0.7, 1.0]),
         "shouldered": ([0, 0.7, 0.72, 1], [0.6, 0.6, 1.0, 1.0]),
         "arched": ([0, 0.5, 0.7, 0.85, 0.95, 1], [0.95, 1.0, 0.93, 0.75, 0.45, 0.15]),
         "drop": ([0, 0.2, 0.45, 0.7, 0.9, 1], [0.5, 0.8, 1.0, 0.9, 0.55, 0.2]),
-    }[str(kind)]
+    }
+    levels, shares = shapes[str(kind)]
     wobble = 1 + random.uniform(-0.1, 0.1, len(shares))
     right = [(float(s * w) * width / 2, y * height) for s, w, y in zip(shares, wobble, levels, strict=True)]
     return right + [(-x, y) for x, y in reversed(right)]

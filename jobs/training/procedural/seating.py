@@ -4,7 +4,8 @@ Works on: shapes being put together, in metres, the floor at y = 0, the seat's m
 −Z. Knows nothing about what carries the seat.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -47,20 +48,20 @@ class Measures:
         return float((self.rise + self.thick / 2) / np.cos(np.radians(self.lean)))
 
 
-def measures(random: Generator, **fixed: float) -> Measures:
+def measures(random: Generator, **fixed: Any) -> Measures:
     """Those of a common chair, with some of them `fixed`."""
     width = between(random, 0.40, 0.60)
-    drawn: dict[str, float] = {
-        "width": width,
-        "depth": width * between(random, 0.82, 1.15),
-        "height": between(random, 0.40, 0.50),
-        "thick": between(random, 0.025, 0.10),
-        "rise": between(random, 0.30, 0.64),
-        "lean": between(random, 0, 16),
-        "bar": between(random, 0.022, 0.055),
-        "rear": between(random, 0.75, 1.0) if chance(random, 0.4) else 1.0,
-    }
-    return Measures(**{**drawn, **fixed})
+    m = Measures(
+        width=width,
+        depth=width * between(random, 0.82, 1.15),
+        height=between(random, 0.40, 0.50),
+        thick=between(random, 0.025, 0.10),
+        rise=between(random, 0.30, 0.64),
+        lean=between(random, 0, 16),
+        bar=between(random, 0.022, 0.055),
+        rear=between(random, 0.75, 1.0) if chance(random, 0.4) else 1.0,
+    )
+    return replace(m, **fixed)
 
 
 def add_seat(shape: Shape, random: Generator, m: Measures, kind: str | None = None) -> None:
@@ -83,7 +84,7 @@ def add_seat(shape: Shape, random: Generator, m: Measures, kind: str | None = No
     elif kind == "flat":
         shape.box(middle, size, round=edge if chance(random, 0.5) else 0.0)
     elif kind == "shaped" or m.rear < 0.98:
-        corner = between(random, 0.03, 0.12) if chance(random, 0.6) else 0.0
+        corner = between(random, 0.03, 0.065) if chance(random, 0.6) else 0.0
         outline = rounded(m.width, m.depth, rear=m.rear, corner=corner)
         shape.extrude(outline, middle, m.thick, turn=LYING, round=edge * 0.6)
         if chance(random, 0.35):
@@ -97,10 +98,22 @@ def add_seat(shape: Shape, random: Generator, m: Measures, kind: str | None = No
         pad = between(random, 0.03, 0.09)
         cushion(shape, random, (0, m.height + pad / 2 - 0.01, -0.01), (m.width * 0.95, pad + 0.02, m.depth * 0.9))
     elif kind == "dished":  # its sides rise
-        shape.box(middle, (m.width, m.depth, m.thick), turn=LYING, bend=between(random, 0.3, 1.2), round=edge)
+        shape.box(
+            middle,
+            (m.width, m.depth, m.thick),
+            turn=LYING,
+            bend=between(random, 1, 4) * m.thick / m.width**2,
+            round=edge,
+        )
     elif kind == "fall":  # its front falls, as its rear does a little
         waterfall = np.array([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
-        shape.box(middle, (m.depth, m.width, m.thick), turn=waterfall, bend=between(random, 0.4, 1.3), round=edge)
+        shape.box(
+            middle,
+            (m.depth, m.width, m.thick),
+            turn=waterfall,
+            bend=between(random, 1, 3.5) * m.thick / m.depth**2,
+            round=edge,
+        )
     else:
         slats(shape, random, m)
 
@@ -147,6 +160,7 @@ def add_arms(shape: Shape, random: Generator, m: Measures, kind: str | None = No
         inner = x * (m.width / 2 - bar / 2) * (m.rear if m.rear < 0.98 else 1)
         foot = np.array([x * (m.width / 2 - bar / 2), m.under + m.thick * 0.3, front + bar])
         if kind == "panel":
+            side = x * min(outside, (m.width + 0.8 * wide) / 2)
             tall = level - m.under
             shape.box(
                 (side, m.under + tall / 2, (rear[2] + front) / 2), (wide, tall, rear[2] - front + 0.02), round=0.3 * bar

@@ -29,10 +29,11 @@ def tub(shape: Shape, random: Generator, width: float, depth: float, under: floa
     shape.box((0, under + tall / 2, 0), (width, tall, depth), exponent=section, turn=flip, taper=(flare, flare),
               round=wall * between(random, 0.05, 0.4))  # fmt: skip
     shape.box((0, seat - 0.05 + tall / 2, 0), (width - 2 * wall, tall, depth - 2 * wall), exponent=section, cut=True)
-    if chance(random, 0.65):
+    opened = chance(random, 0.65)
+    if opened:
         gap = width - 2 * wall * between(random, 0.9, 1.5)
         shape.box((0, seat + 0.45, -depth / 2), (gap, 1, depth * between(random, 0.4, 0.9)), cut=True)
-    if chance(random, 0.7):
+    if not opened or chance(random, 0.6):
         below(shape, seat + between(random, 0.06, 0.2), -depth * 0.35, between(random, 8, 45))
     shape.color = paint(random) if chance(random, 0.3) else shape.color
     inside = 1 - flare * (seat - under) / tall  # the wall's narrower foot
@@ -56,10 +57,10 @@ def bowl(shape: Shape, random: Generator, width: float, depth: float, under: flo
         below(shape, under + tall * between(random, 0.3, 0.42), -depth * 0.1, between(random, 12, 55))
     shape.color = paint(random) if chance(random, 0.5) else shape.color
     seat, pad = between(random, 0.14, 0.26), between(random, 0.03, 0.08)
-    across = 2 * np.sqrt(max(0.25 - (0.5 - seat) ** 2, 0.02))
+    across = (1 - (1 - 2 * seat) ** exponent) ** (1 / exponent)
     if chance(random, 0.75):
-        shape.box((0, under + seat * tall, 0), (width * across * 0.9, pad + 0.04, depth * across * 0.9), exponent=2.0,
-                  round=0.4 * pad)  # fmt: skip
+        shape.box((0, under + seat * tall, 0), (width * across - wall, pad + 0.04, depth * across - wall),
+                  exponent=exponent, turn=lean, round=0.4 * pad)  # fmt: skip
     return wall
 
 

@@ -182,8 +182,8 @@ def _back(shape: Shape, random: Generator, u: Upholstery, foot: np.ndarray, turn
         if kind == "rolled":
             roll = u.thick * between(random, 1.1, 1.6)
             center = foot + turn @ np.array([0, reach - roll * 0.3, (roll - u.thick) * 0.4])
-            half = np.array([width / 2, 0, 0])
-            shape.rod(center - half, center + half, roll)
+            across = np.array([width / 2, 0, 0])
+            shape.rod(center - across, center + across, roll)
 
 
 def _arms(shape: Shape, random: Generator, u: Upholstery, front: float) -> None:
@@ -273,27 +273,29 @@ def _feet(shape: Shape, random: Generator, u: Upholstery) -> None:
         return
     shape.color = finish(random)
     kind = random.choice(["legs", "legs", "legs", "plinth", "sled", "bun"])
-    half_x, half_z = u.width / 2 - between(random, 0.04, 0.12), u.depth / 2 - between(random, 0.05, 0.12)
+    half_x, half_z = u.width / 2 - 0.6 * u.arm - between(random, 0.03, 0.1), u.depth / 2 - between(random, 0.09, 0.16)
     if kind == "plinth":
         shape.box((0, u.lift / 2 + 0.01, 0), (2 * half_x, u.lift + 0.02, 2 * half_z))
         return
     if kind == "sled" and u.lift > 0.08:
-        bar = between(random, 0.02, 0.035)
+        bar = between(random, 0.012, 0.018) * (u.width + u.depth)
         for x in (-1, 1):
             path(shape, [(x * half_x, u.lift + 0.01, -half_z), (x * half_x, bar / 2, -half_z),
                          (x * half_x, bar / 2, half_z), (x * half_x, u.lift + 0.01, half_z)], bar, 0.02)  # fmt: skip
         return
-    size = between(random, 0.035, 0.08)
+    size = max(between(random, 0.035, 0.08), 0.016 * (u.width + u.depth))
     style = leg_style(random, str(random.choice(["straight", "tapered", "turned"])))
     splay = between(random, 0, 0.05) if chance(random, 0.4) else 0.0
     columns = [-1.0, 1.0] if u.width < 1.8 or chance(random, 0.5) else [-1.0, 0.0, 1.0]
-    for x in columns:
+    for column in columns:
         for z in (-1, 1):
-            head = np.array([x * half_x, u.lift + 0.015, z * half_z])
+            head = np.array([column * half_x, u.lift + 0.015, z * half_z])
             if kind == "bun":
                 shape.ellipsoid(head * [1, 0, 1] + [0, u.lift / 2, 0], (size * 1.6, u.lift * 1.25, size * 1.6))
             else:
-                style.add(shape, head, head * [1, 0, 1] + [x * splay, 0, z * splay * (style.kind != "turned")], size)
+                style.add(
+                    shape, head, head * [1, 0, 1] + [column * splay, 0, z * splay * (style.kind != "turned")], size
+                )
 
 
 def _curved(random: Generator, seats: int) -> Shape:
@@ -317,8 +319,8 @@ def _curved(random: Generator, seats: int) -> Shape:
                       turn=tilt(np.degrees(-angle), "y"))  # fmt: skip
     if low > 0:
         shape.color = finish(random)
-        for x in (-0.8, -0.3, 0.3, 0.8):
-            at = x * u.width / 2
+        for share in (-0.8, -0.3, 0.3, 0.8):
+            at = share * u.width / 2
             for z in (-1, 1):
                 shape.rod((at, low + 0.02, z * u.depth * 0.36 - curve * at * at / 2),
                           (at, 0, z * u.depth * 0.36 - curve * at * at / 2), 0.06)  # fmt: skip
@@ -338,7 +340,8 @@ def _chaise(random: Generator) -> Shape:
     shape.box(foot + turn @ [0, reach / 2, 0], (width, reach, soft), turn=turn, round=0.35 * soft)
     if chance(random, 0.5):
         end = foot + turn @ [0, reach, 0]
-        shape.rod(end - [width / 2, 0, 0], end + [width / 2, 0, 0], soft * between(random, 1.0, 1.5))
+        half = np.array([width / 2, 0, 0])
+        shape.rod(end - half, end + half, soft * between(random, 1.0, 1.5))
     if chance(random, 0.4):
         side = int(random.choice([-1, 1]))
         outline = [(-long / 2, seat - 0.05), (long * 0.25, seat - 0.05), (-long * 0.1, seat + 0.22),
@@ -368,8 +371,8 @@ def _daybed(random: Generator, seats: int) -> Shape:
             shape.rod((at + x * 0.06, level, -u.depth / 2), (at + x * 0.06, level, u.depth / 2), roll)
     if chance(random, 0.5):
         bolster = between(random, 0.16, 0.24)
-        shape.rod((-u.width * 0.48, u.seat + u.soft * 0.8 + bolster * 0.4, u.depth / 2 - bolster / 2),
-                  (u.width * 0.48, u.seat + u.soft * 0.8 + bolster * 0.4, u.depth / 2 - bolster / 2), bolster)  # fmt: skip
+        end = np.array([u.width * 0.48, u.seat + u.soft * 0.8 + bolster * 0.4, u.depth / 2 - bolster / 2])
+        shape.rod(end * [-1, 1, 1], end, bolster)
     _feet(shape, random, u)
     return shape
 
@@ -403,8 +406,8 @@ def _on_frame(random: Generator, seats: int) -> Shape:
     top = foot + turn @ [0, reach, 0]
     count = int(random.integers(0, 7))
     for n in range(count):
-        x = ((n + 0.5) / count - 0.5) * (u.width - u.arm)
-        shape.box(foot + turn @ [x, reach / 2, 0], (0.05, reach, 0.025), turn=turn)
+        at = ((n + 0.5) / count - 0.5) * (u.width - u.arm)
+        shape.box(foot + turn @ [at, reach / 2, 0], (0.05, reach, 0.025), turn=turn)
     shape.box(top - [0, 0.03, 0], (u.width - u.arm, 0.06, 0.03), turn=turn)
     for x in (-1, 1):
         at = x * (u.width - u.arm - 0.03) / 2
@@ -416,8 +419,8 @@ def _on_frame(random: Generator, seats: int) -> Shape:
     soft = between(random, 0.08, 0.16)
     edge = between(random, 0.15, 0.45)
     for n in range(u.seats):
-        x = (n + 0.5) * each - u.inner / 2
-        shape.box((x, u.seat - u.soft / 2 - 0.01, front + deep / 2), (each * 0.98, u.soft, deep), round=edge * u.soft)
-        center = foot + turn @ [x, u.soft + (reach - u.soft) * 0.52, -soft / 2]
+        at = (n + 0.5) * each - u.inner / 2
+        shape.box((at, u.seat - u.soft / 2 - 0.01, front + deep / 2), (each * 0.98, u.soft, deep), round=edge * u.soft)
+        center = foot + turn @ [at, u.soft + (reach - u.soft) * 0.52, -soft / 2]
         shape.box(center, (each * 0.96, reach - u.soft, soft), turn=turn, round=0.4 * soft)
     return shape

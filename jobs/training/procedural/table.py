@@ -7,12 +7,8 @@ import numpy as np
 from numpy.random import Generator
 
 from jobs.training.fields import Shape
-<<<<<<< HEAD
-from jobs.training.procedural.parts import between, chance, four_legs, paint
-=======
 from jobs.training.procedural.joinery import four_legs
 from jobs.training.procedural.parts import between, chance, paint
->>>>>>> 26156fa (Make chairs and sofas of the families that there are, so that no two look alike)
 
 
 def table(random: Generator) -> Shape:
