@@ -42,3 +42,17 @@ class SparseField:
         side = self.resolution + 2
         ijk = np.stack([self.indices // side**2, self.indices // side % side, self.indices % side])
         return int(((ijk > 0) & (ijk < side - 1)).all(axis=0).sum())
+
+    def inside(self) -> np.ndarray:
+        """bool[N, N, N]: on which side each sample of the lattice is, x first.
+
+        A point that is not here has the sign of the one before it along z: rows begin outside, in the padding, and
+        change their sign between neighbours that are both here alone (closed, above).
+        """
+        side = self.resolution + 2
+        rows = np.zeros((side**2, side), np.int8)
+        rows.ravel()[self.indices] = np.where(self.values > 0, 1, -1)
+        rows[:, 0] = -1
+        known = np.maximum.accumulate(np.where(rows == 0, 0, np.arange(side)), axis=1)
+        filled = np.take_along_axis(rows, known, axis=1).reshape(side, side, side)
+        return filled[1:-1, 1:-1, 1:-1] > 0

@@ -22,6 +22,7 @@ from workers import weights
 from workers.decoder import CHUNK_POINTS, LatticeField
 from workers.encoder import IMAGE_SIZE, encode
 from workers.failure import ErrorCode, ItemError
+from workers.field import SparseField
 from workers.finish import finish
 from workers.grid import Lattice
 from workers.images import decode, key_out, prepare
@@ -99,11 +100,15 @@ class Model:
         """
         pixels = decode(self._bytes_of(picture), max_pixels=ImageSettings().max_pixels)
         prepared = prepare(key_out(pixels), self.bundle.config.framing, IMAGE_SIZE)
+        return self.encode_prepared(prepared[None])[0]
+
+    def encode_prepared(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Latents float32[B, latent_size] of network inputs float32[B, 128, 128], as `images.prepare` makes them."""
         # As a run does it: on a GPU an image is encoded in a batch of a fixed size, whoever else is in it.
         batch = ReconstructSettings().batch_size if self.device == "cuda" else 1
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            latents = encode(self.bundle.encoder, torch.from_numpy(prepared[None]).to(self.device), batch)
-        return latents[0].cpu().numpy()
+            latents = encode(self.bundle.encoder, torch.from_numpy(images).to(self.device), batch)
+        return latents.cpu().numpy()
 
     def mesh(
         self,
@@ -123,6 +128,26 @@ class Model:
         may round otherwise. Raises RequestError for an argument of another shape or size, ItemError where there is no
         surface.
         """
+        found = self.surface(
+            latent, resolution=resolution, exact=exact, refine=refine, symmetry=symmetry, chunk_points=chunk_points
+        )
+        made = build(found)
+        report = check(made)
+        verify(report)
+        return Solid(made, report, np.asarray(latent, np.float32), resolution, found.points_evaluated)
+
+    def surface(
+        self,
+        latent: ArrayLike,
+        *,
+        resolution: int = 64,
+        exact: bool = False,
+        refine: int = 0,
+        symmetry: bool = False,
+        chunk_points: int | None = None,
+    ) -> SparseField:
+        """What `mesh` makes its mesh of: the field of a latent where the surface is. Takes what that takes, and raises
+        RequestError as that does."""
         vector = np.asarray(latent, np.float32)
         size = self.bundle.config.latent_size
         if vector.shape != (size,):
@@ -143,10 +168,7 @@ class Model:
         )
         field = Mirrored(values, lattice, self.device) if symmetry else values
         [found] = extract(field, lattice, 1, exact=exact, refine=refine, device=self.device)
-        made = build(found)
-        report = check(made)
-        verify(report)
-        return Solid(made, report, vector, resolution, found.points_evaluated)
+        return found
 
     def _bytes_of(self, picture: str | Path | bytes | Image.Image) -> bytes:
         if isinstance(picture, bytes):

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 POINTS = 100_000  # sampled from each surface, as Mescheder et al. do
@@ -34,7 +36,7 @@ def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     if first.shape != second.shape:
         raise ValueError(f"occupancies {first.shape} and {second.shape} are of different lattices")
     either = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / either if either else 1.0
+    return float(np.count_nonzero(first & second) / either) if either else 1.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,21 @@ def normal_consistency(distances: Distances) -> float:
     """Of Mescheder et al.: the mean |n · n′| of a point's normal and its nearest neighbour's, both ways averaged; 0 to
     1. Unoriented, as theirs."""
     return float((distances.accuracy_cosines.mean() + distances.completeness_cosines.mean()) / 2)
+
+
+def pieces(vertices: NDArray, faces: NDArray) -> int:
+    """How many bodies a closed mesh, `faces` int[F, 3] turned outwards, consists of; one is whole.
+
+    Connected surfaces that enclose a positive volume, so that the wall of a hole inside a body is none.
+    """
+    if not len(faces):
+        return 0
+    ends = faces[:, :2].ravel(), faces[:, 1:].ravel()
+    joined = coo_array((np.ones(len(ends[0]), bool), ends), (len(vertices), len(vertices)))
+    _, piece = connected_components(joined, directed=False)
+    a, b, c = (np.asarray(vertices, np.float64)[faces[:, corner]] for corner in range(3))
+    volumes = np.bincount(piece[faces[:, 0]], (a * np.cross(b, c)).sum(axis=1))
+    return int(np.count_nonzero(volumes > 0))
 
 
 def _nearest(

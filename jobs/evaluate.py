@@ -1,0 +1,222 @@
+"""Evaluation as a command: a bundle in; measures, a row for each picture and a page to look at out.
+
+Works on: bundles, examples and an output's address. Knows nothing about formulas or HTML. What is measured is what a
+run gives: the same encoder calls, extraction, threshold and checks.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cluster.config import Config
+from cluster.errors import RequestError, RunError
+from cluster.store import StoreError, Stores, canonical, join
+from jobs import parquet
+from jobs.evaluation import baselines, examples, measure, page, summary
+from jobs.evaluation.examples import PROCEDURAL, Examples
+from jobs.evaluation.measure import Answer, Task
+from jobs.evaluation.shapes import LatticeTruth
+from jobs.run import code_version
+from jobs.training.collection import VOXELS, collect
+from jobs.training.procedural import CATEGORIES
+from workers.failure import ItemError
+from workers.mesh import Mesh
+from workers.model import Model, load_model
+
+TRAINING = 1024  # objects that the baselines are made of
+# The methods, as the rows call them.
+BUNDLE, AGAINST, MEAN_SHAPE, NEAREST = "bundle", "against", "mean_shape", "nearest"
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A model and what it made of each picture: a latent, or why there is none."""
+
+    model: Model
+    latents: list[NDArray[np.float32] | ItemError]
+
+    def answer(self, place: int) -> Answer:
+        latent = self.latents[place]
+        if isinstance(latent, ItemError):
+            return latent
+        try:
+            return self.model.surface(latent, resolution=VOXELS)
+        except ItemError as error:
+            return error
+
+    def mesh(self, place: int) -> Mesh | None:
+        """To look at."""
+        latent = self.latents[place]
+        try:
+            return None if isinstance(latent, ItemError) else self.model.mesh(latent, resolution=VOXELS).mesh
+        except ItemError:
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """The baselines: mean shapes by category, and for each picture the training object nearest to it."""
+
+    training: list[LatticeTruth]
+    means: dict[str, baselines.MeanShape]
+    nearest: list[int | None]
+
+
+def evaluate(
+    bundle: str,
+    output: str,
+    config: Config,
+    *,
+    data: str = PROCEDURAL,
+    against: str | None = None,
+    categories: Sequence[str] = (),
+    objects: int | None = None,
+    training: int = TRAINING,
+    report: Callable[[str], None] = lambda line: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure `bundle`, and on the same pictures the bundle `against` and the baselines, of `training` objects (0: no
+    baselines). Writes items.parquet, metrics.json and index.html below `output`, and returns what metrics.json holds.
+
+    `data` is `procedural` or the address of a folder with pictures and voxels; `objects` are at most so many.
+    Raises RequestError, RunError.
+    """
+    started, stores = time.monotonic(), Stores(config.store)
+    root = canonical(output)
+    models = {BUNDLE: load_model(bundle, store=config.store)}
+    if against is not None:
+        models[AGAINST] = load_model(against, store=config.store)
+    shown = _examples(data, config, list(models.values()), categories, objects)
+    report(shown.about)
+    seen = {name: _Seen(model, _latents(model, shown)) for name, model in models.items()}
+    known = _known(training, shown, seen[BUNDLE]) if training else None
+    if known:
+        report(f"baselines from {len(known.training)} training objects")
+
+    rows: list[dict[str, Any]] = []
+    tasks = (_task(place, shown, seen, known) for place in range(len(shown.examples)))
+    for place, found in measure.measured(tasks, len(shown.examples)):
+        example = shown.examples[place]
+        where = {"id": example.id, "category": example.category, "view": example.view}
+        rows += [row | where for row in found]
+        on_progress(place + 1, len(shown.examples))
+
+    means = summary.summary(rows, shown.categories)
+    facts: dict[str, Any] = {
+        "bundle": _described(bundle, models[BUNDLE]),
+        "against": _described(against, models[AGAINST]) if against is not None else None,
+        "data": shown.about,
+        "baselines": _facts(known) if known else None,
+        "methods": means,
+        "gains": {
+            other: summary.gains(rows, BUNDLE, other, shown.categories) for other in means if other != BUNDLE
+        },
+        "resolution": VOXELS,
+        "device": models[BUNDLE].device,
+        "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code_version": code_version(),
+        "seconds": round(time.monotonic() - started, 1),
+    }  # fmt: skip
+    table = pa.Table.from_pylist(rows, schema=measure.SCHEMA)
+    text = page.html(facts, list(_looks(rows, shown, seen)), shown.categories)
+    try:
+        for name, content, kind in (
+            ("items.parquet", parquet.to_bytes(table), "application/vnd.apache.parquet"),
+            ("metrics.json", (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode(), "application/json"),
+            ("index.html", text.encode(), "text/html; charset=utf-8"),
+        ):
+            uri = join(root, name)
+            stores.open(uri).put(uri, content, content_type=kind)
+    except StoreError as error:
+        raise RunError(f"{output}: the evaluation cannot be written: {error}.") from error
+    return facts
+
+
+def _examples(
+    data: str, config: Config, models: list[Model], categories: Sequence[str], objects: int | None
+) -> Examples:
+    if data != PROCEDURAL:
+        found = examples.renderings(data, config, objects, categories)
+        if found is None:
+            raise RequestError(
+                f"--data {data}: holds no CATEGORY/ID/model.binvox with pictures beside it; name such a folder, or "
+                f"{PROCEDURAL}."
+            )
+        return found
+    chosen = list(categories) or [
+        name for name in CATEGORIES if all(name in model.bundle.config.categories for model in models)
+    ]
+    if unknown := [name for name in chosen if name not in CATEGORIES]:
+        raise RequestError(f"--category {unknown[0]}: made-up objects are of {', '.join(CATEGORIES)}.")
+    if not chosen:
+        raise RequestError(
+            f"made-up objects are of {', '.join(CATEGORIES)}, and the weights were trained on none of them: name "
+            "some with --category, or other pictures with --data."
+        )
+    count = examples.OBJECTS if objects is None else objects
+    return examples.procedural(chosen, count, models[0].bundle.config.framing, measure.processes(count))
+
+
+def _latents(model: Model, shown: Examples) -> list[NDArray[np.float32] | ItemError]:
+    pictures = shown.pictures(model.bundle.config.framing)
+    usable = [picture for picture in pictures if not isinstance(picture, ItemError)]
+    latents = iter(model.encode_prepared(np.stack(usable)) if usable else ())
+    return [picture if isinstance(picture, ItemError) else next(latents) for picture in pictures]
+
+
+def _known(count: int, shown: Examples, seen: _Seen) -> _Known | None:
+    """The baselines of `count` made-up training objects, of those categories of the examples that there are."""
+    names = [name for name in shown.categories if name in CATEGORIES]
+    if not names:
+        return None
+    framing = seen.model.bundle.config.framing
+    made = collect(names, count, 1, framing, seed=0, processes=measure.processes(count))
+    training = [
+        LatticeTruth(voxels.numpy(), (names[seed % len(names)], seed)) for seed, voxels in enumerate(made.voxels)
+    ]
+    latents = seen.model.encode_prepared(made.views[:, 0].numpy().astype(np.float32) / np.float32(255))
+    rows: list[int | None] = [None] * len(seen.latents)
+    for place, latent in enumerate(seen.latents):
+        if not isinstance(latent, ItemError):
+            rows[place] = int(baselines.nearest(latents, latent[None])[0])
+    return _Known(training, baselines.mean_shapes(made, names), rows)
+
+
+def _task(place: int, shown: Examples, seen: dict[str, _Seen], known: _Known | None) -> Task:
+    example = shown.examples[place]
+    answers: dict[str, Answer] = {name: one.answer(place) for name, one in seen.items()}
+    if known and example.category in known.means:
+        answers[MEAN_SHAPE] = known.means[example.category].body
+    if known and (row := known.nearest[place]) is not None:
+        answers[NEAREST] = known.training[row]
+    return Task(place, example.truth, answers)
+
+
+def _looks(rows: list[dict[str, Any]], shown: Examples, seen: dict[str, _Seen]) -> Iterator[page.Look]:
+    """Pictures of the best, the median and the worst of each category."""
+    places = {(one.id, one.category, one.view): place for place, one in enumerate(shown.examples)}
+    pictures = shown.pictures(seen[BUNDLE].model.bundle.config.framing)
+    for category in shown.categories:
+        for name, row in summary.extremes(rows, BUNDLE, category):
+            place = places[row["id"], row["category"], row["view"]]
+            picture = pictures[place]
+            assert not isinstance(picture, ItemError), "it has a mesh"
+            made = {method: one.mesh(place) for method, one in seen.items()}
+            yield page.Look(name, row, picture, made, shown.examples[place].truth.body().mesh)
+
+
+def _described(uri: str, model: Model) -> dict[str, Any]:
+    config = model.bundle.config
+    return {"uri": uri, "name": config.name, "digest": model.bundle.digest, "categories": list(config.categories)}
+
+
+def _facts(known: _Known) -> dict[str, Any]:
+    levels = {name: {"level": mean.level, "training_iou": round(mean.iou, 4)} for name, mean in known.means.items()}
+    return {"training_objects": len(known.training), "data": PROCEDURAL, "mean_shapes": levels}
