@@ -82,8 +82,9 @@ class Report:
 
 def draw_pictures(folder: Path, count: int) -> None:
     """`count` small pictures that all differ, one in twenty of them broken, in four categories."""
-    from jobs.training.collection import draw, random_camera
+    from jobs.training.collection import draw
     from jobs.training.procedural import CATEGORIES, sample
+    from jobs.training.tracer import random_camera
 
     drawn = []
     for number in range(16):

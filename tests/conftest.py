@@ -134,8 +134,9 @@ def s3(s3_server: str, s3_client) -> Iterator[S3]:
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """32 small pictures of made-up objects, `<category>/<number>.png`: eight of each of four categories."""
-    from jobs.training.collection import draw, random_camera
+    from jobs.training.collection import draw
     from jobs.training.procedural import CATEGORIES, sample
+    from jobs.training.tracer import random_camera
 
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(32):

@@ -1,12 +1,12 @@
 """The examples that training sees: for each object some views, a voxel grid and labelled points.
 
-Works on: made-up objects of `procedural`, drawn and queried once and then held in memory. Knows nothing about
+Works on: made-up objects of `procedural`, traced and queried once, and then held in memory. Knows nothing about
 networks or losses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,22 +14,28 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cluster import memory
 from jobs.training import procedural
 from jobs.training.fields import Fields, Shape
+from jobs.training.looks import Looks, random_looks
+from jobs.training.tracer import random_camera, trace
 from workers.encoder import IMAGE_SIZE
 from workers.images import Framing, Picture, prepare
-from workers.render import Camera, render, vertex_normals
+from workers.render import Camera
 
 VOXELS = 64
 POINTS = 8192  # a shape: a quarter anywhere in the cube, the rest near the surface
-_NEAR = (0.004, 0.03)  # standard deviations, in object units, of the noise on a place in a cell of the surface
+_NEAR = (0.007, 0.03)  # standard deviations, in object units, of the distance from the surface along each axis
+_BATCH = 8  # objects that are traced together on a CPU; on a device it is eight times that
+_TRACED = 128  # pixels of a picture before it is framed
 
 
 @dataclass(frozen=True)
 class Collection:
     """`count` objects. Views uint8[count, views, 128, 128] (ink, 0 = background), voxels packed
     uint8[count, 64·64·64/8], points float16[count, POINTS, 3] in the frame and their labels packed
-    uint8[count, POINTS/8]. `categories` int64[count] indexes the names that it was made of.
+    uint8[count, POINTS/8]. `categories` int64[count] indexes `names`; `ids` has one an object. The tensors may be
+    mapped files.
     """
 
     views: Tensor
@@ -37,6 +43,8 @@ class Collection:
     points: Tensor
     inside: Tensor
     categories: Tensor
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.views)
@@ -52,100 +60,139 @@ class Collection:
 
 
 def collect(
-    categories: list[str], count: int, views: int, framing: Framing, *, seed: int, processes: int
+    categories: Sequence[str],
+    count: int,
+    views: int,
+    framing: Framing,
+    *,
+    seed: int,
+    device: str = "cpu",
+    processes: int = 1,
 ) -> Collection:
-    """Objects `seed`, `seed + 1`, … of the categories in turn; the same request gives the same collection."""
-    jobs = [(categories[n % len(categories)], seed + n, views, framing) for n in range(count)]
-    batches = [jobs[start : start + 16] for start in range(0, count, 16)]
-    parts = list(_run(batches, processes))
+    """Objects `seed`, `seed + 1`, … of the categories in turn, made on `device` or, on a CPU, by so many processes.
+
+    The same request gives the same collection on one kind of device.
+    """
+    items = [(categories[n % len(categories)], seed + n) for n in range(count)]
+    size = _BATCH if device == "cpu" else 8 * _BATCH
+    batches = [_Request(items[start : start + size], views, framing, device) for start in range(0, count, size)]
+    parts = list(_run(batches, processes if device == "cpu" else 1))
     views_, voxels, points, inside = (torch.from_numpy(np.concatenate(column)) for column in zip(*parts, strict=True))
-    return Collection(views_, voxels, points, inside, torch.arange(count) % len(categories))
+    numbers = torch.arange(count) % len(categories)
+    ids = tuple(f"{category}/{number}" for category, number in items)
+    return Collection(views_, voxels, points, inside, numbers, tuple(categories), ids)
 
 
-def _run(batches: list[list[tuple[str, int, int, Framing]]], processes: int) -> Iterator[tuple[NDArray, ...]]:
+@dataclass(frozen=True)
+class _Request:
+    items: list[tuple[str, int]]  # category and seed
+    views: int
+    framing: Framing
+    device: str
+
+
+def _run(batches: list[_Request], processes: int) -> Iterator[tuple[NDArray, ...]]:
     if processes == 1:
         yield from map(_examples, batches)
         return
-    with ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(processes, initializer=_start) as pool:
         yield from pool.map(_examples, batches)
 
 
-def _examples(batch: list[tuple[str, int, int, Framing]]) -> tuple[NDArray, ...]:
-    shapes = [procedural.sample(category, seed) for category, seed, _, _ in batch]
-    views = []
-    for shape, (_, seed, count, framing) in zip(shapes, batch, strict=True):
-        random = np.random.default_rng([seed, 1])
-        drawn = _Drawn(shape)
-        ink = [prepare(drawn.picture(random_camera(random), random), framing, IMAGE_SIZE) for _ in range(count)]
-        views.append(np.round(np.stack(ink) * 255).astype(np.uint8))
-    fields, rows = Fields(shapes), torch.arange(len(shapes))
+def _start() -> None:
+    torch.set_num_threads(1)
+    memory.keep_freed()
+
+
+@torch.inference_mode()
+def _examples(request: _Request) -> tuple[NDArray, ...]:
+    shapes = [procedural.sample(category, seed) for category, seed in request.items]
+    fields, rows = Fields(shapes, request.device), torch.arange(len(shapes), device=request.device)
     volume = fields.volume(rows, VOXELS)
-    points = torch.stack([scatter(grid, seed) for grid, (_, seed, _, _) in zip(volume, batch, strict=True)])
+    points = scatter(fields, volume, [seed for _, seed in request.items])
     inside = fields.contains(rows, points.float())
-    return np.stack(views), _pack(volume.flatten(1) < 0), points.numpy(), _pack(inside)
+
+    cameras, looks = [], []
+    for shape, grid, (_, seed) in zip(shapes, volume, request.items, strict=True):
+        random = np.random.default_rng([seed, 1])
+        cells = (_surface(grid).cpu().numpy() + 0.5) / VOXELS - 0.5
+        for _ in range(request.views):
+            camera = random_camera(random)
+            looks.append(random_looks(random, _paints(shape), camera.azimuth))
+            cameras.append(_closer(camera, cells) if request.framing.mode == "fit" else camera)
+    seen = rows.repeat_interleave(request.views)
+    pictures = trace(fields, seen, cameras, Looks.stack(looks, request.device), _TRACED).cpu().numpy()
+    ink = np.stack([prepare(Picture(rgba), request.framing, IMAGE_SIZE) for rgba in pictures])
+    views = np.round(ink * 255).astype(np.uint8).reshape(len(shapes), request.views, IMAGE_SIZE, IMAGE_SIZE)
+    return views, _pack(volume.flatten(1) < 0), points.cpu().numpy(), _pack(inside)
 
 
-def scatter(volume: Tensor, seed: int) -> Tensor:
-    """POINTS points float16[POINTS, 3] in random order: near the surface, and anywhere in the cube.
+def _surface(volume: Tensor) -> Tensor:
+    """The cells int64[K, 3] that the surface may pass through, of the field at a lattice's samples."""
+    return (volume.abs() < 3**0.5 / 2 / len(volume)).nonzero()
 
-    `volume` float32[N, N, N] is the field at the samples of a lattice. Every cell that the surface may pass through has
-    the same share of the points, so that a leg thinner than a cell has as many a length as the edge of a block.
+
+def _closer(camera: Camera, cells: NDArray[np.float64]) -> Camera:
+    """The same view with a field of view that the object, of which `cells` [K, 3] are the surface, just fills."""
+    position, axes = camera.axes()
+    right, up, depth = axes @ (cells - position).T
+    tangent = max(np.abs(right / depth).max(), np.abs(up / depth).max()) + 1 / VOXELS / camera.distance
+    return replace(camera, field_of_view=float(2 * np.degrees(np.arctan(tangent))))
+
+
+def _paints(shape: Shape) -> NDArray[np.float32]:
+    return np.array([solid.color for solid in shape.solids], np.float32)
+
+
+def scatter(fields: Fields, volume: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Points float16[B, POINTS, 3] of all the shapes, in random order: about the surface, and anywhere in the cube.
+
+    `volume` float32[B, N, N, N] is the field at the samples of a lattice. A point begins anywhere in a cell that the
+    surface may pass through, goes to the surface and is moved at random. Cells have the same share of the points each,
+    but for those of parts about two cells thick or less, which have four times as many: legs and slats are a small part
+    of the surface and what a network loses first.
     """
-    random = torch.Generator(volume.device).manual_seed(seed)
-    side = len(volume)
-    cells = (volume.abs() < 3**0.5 / 2 / side).nonzero()
-    near = POINTS * 3 // 4
+    side, near, device = volume.shape[1], POINTS * 3 // 4, volume.device
+    begun, noise, anywhere, order = [], [], [], []
+    for grid, seed in zip(volume, seeds, strict=True):
+        random = torch.Generator(device).manual_seed(seed)
+        cells = _surface(grid)
+        thin = _deepest(grid)[cells.unbind(1)] < 1 / side
+        chosen = torch.multinomial(1 + 3 * thin.float(), near, replacement=True, generator=random)
+        begun.append((cells[chosen] + torch.rand(near, 3, generator=random, device=device)) / side - 0.5)
+        spread = torch.randint(len(_NEAR), (near, 1), generator=random, device=device)
+        noise.append(torch.randn(near, 3, generator=random, device=device) * torch.tensor(_NEAR, device=device)[spread])
+        anywhere.append(torch.rand(POINTS - near, 3, generator=random, device=device) - 0.5)
+        order.append(torch.randperm(POINTS, generator=random, device=device))
+    points = torch.stack(begun)
+    slope, value = fields.slope(torch.arange(len(volume), device=device), points)
+    points -= slope * (value / slope.square().sum(-1).clamp_min(0.1))[..., None]
+    points = torch.cat([points + torch.stack(noise), torch.stack(anywhere)], dim=1).clamp_(-0.5, 0.5)
+    return points.gather(1, torch.stack(order)[..., None].expand(-1, -1, 3)).half()
 
-    def uniform(count: int) -> Tensor:
-        return torch.rand(count, 3, generator=random, device=volume.device)
 
-    chosen = cells[torch.randint(len(cells), (near,), generator=random, device=volume.device)]
-    spread = torch.tensor(_NEAR, device=volume.device)[
-        torch.randint(len(_NEAR), (near, 1), generator=random, device=volume.device)
-    ]
-    noise = torch.randn(near, 3, generator=random, device=volume.device) * spread
-    points = torch.cat([(chosen + uniform(near)) / side - 0.5 + noise, uniform(POINTS - near) - 0.5]).clamp_(-0.5, 0.5)
-    return points[torch.randperm(POINTS, generator=random, device=volume.device)].half()
-
-
-def random_camera(random: Generator) -> Camera:
-    """As in 3D-R2N2's renderings: any azimuth, looking slightly down, a field of view near 25°."""
-    return Camera(
-        azimuth=random.uniform(0, 360),
-        elevation=random.uniform(8, 38),
-        distance=random.uniform(2.4, 3.4),
-        field_of_view=random.uniform(24, 30),
-    )
+def _deepest(volume: Tensor) -> Tensor:
+    """How deep the object is somewhere within two samples of each, along every axis."""
+    depth = -volume
+    for axis in range(3):
+        shifted = depth.clone()
+        for step in (1, 2):
+            rest = len(volume) - step
+            for here, there in ((0, step), (step, 0)):
+                part = shifted.narrow(axis, here, rest)
+                torch.maximum(part, depth.narrow(axis, there, rest), out=part)
+        depth = shifted
+    return depth
 
 
 def draw(shape: Shape, camera: Camera, random: Generator, size: int = 192) -> Picture:
-    """A picture of the object in random light."""
-    return _Drawn(shape).picture(camera, random, size)
-
-
-class _Drawn:
-    """The painted mesh of an object, to be seen from several sides."""
-
-    def __init__(self, shape: Shape) -> None:
-        self.vertices, self.faces = shape.mesh(96)
-        centers = torch.from_numpy(self.vertices[self.faces].mean(axis=1)).float()
-        fields, row = Fields([shape]), torch.tensor([0])
-        owner = fields.nearest(row, centers[None])[1][0]
-        self.colors = fields.color[0][owner].numpy()
-
-    def picture(self, camera: Camera, random: Generator, size: int = 192) -> Picture:
-        side = np.radians(camera.azimuth + random.uniform(-80, 80))
-        light = (float(np.sin(side)), float(random.uniform(0.5, 1.6)), float(-np.cos(side)))
-        brightness = random.uniform(0.8, 1.15)
-        rgba = render(
-            self.vertices, self.faces, camera, size, colors=np.clip(self.colors * brightness, 0, 1), light=light,
-            ambient=random.uniform(0.3, 0.55), normals=vertex_normals(self.vertices, self.faces), supersample=1,
-        )  # fmt: skip
-        return Picture(rgba)
+    """A picture of the object in random paints and light; `size` is a multiple of 8."""
+    looks = random_looks(random, _paints(shape), camera.azimuth)
+    return Picture(trace(Fields([shape]), torch.tensor([0]), [camera], looks, size)[0].numpy())
 
 
 def _pack(labels: Tensor) -> NDArray[np.uint8]:
-    return np.packbits(labels.numpy(), axis=1)
+    return np.packbits(labels.cpu().numpy(), axis=1)
 
 
 def _unpack(packed: Tensor) -> Tensor:

@@ -24,6 +24,8 @@ _AXES = np.eye(3)
 _CHUNK = 1 << 16  # numbers a tensor on a CPU: a few of them stay in its cache
 _CHUNK_DEVICE = 1 << 24
 _FAR = 1e9
+_TIP = 6e-4  # object units: an eighth of a pixel; the field's rounding is some 1e-7
+_TETRAHEDRON = ((1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ class _Group:
 
     def distance(self, which: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         """float32[n, P]: of solid `which` int64[n] at points [n, P] of the object's frame."""
-        numbers = self.numbers[which]
+        numbers = self.numbers.index_select(0, which)
         local = []
         for row in range(3):
             a, b, c, offset = (numbers[:, n : n + 1] for n in range(4 * row, 4 * row + 4))
@@ -337,6 +339,13 @@ class Fields:
         values, owner = self._fold(rows, points, near, owners=True)
         assert owner is not None
         return values, owner
+
+    def slope(self, rows: Tensor, points: Tensor, near: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The field's gradients float32[B, P, 3] at points, from four around each, and the mean of those [B, P]."""
+        tips = torch.tensor(_TETRAHEDRON, device=self.device)
+        around = (points[:, :, None] + tips * _TIP).flatten(1, 2)
+        values = self.distance(rows, around, near).unflatten(1, (points.shape[1], 4))
+        return values @ tips / (4 * _TIP), values.mean(-1)
 
     def near(
         self, rows: Tensor, centers: Tensor, radius: Tensor | float, among: Tensor | None = None
@@ -404,7 +413,8 @@ class Fields:
         x, y, z = (axis[:, None] for axis in centers[block].unbind(1))
         flat = torch.empty(len(block), 1, device=self.device)
         for place, which in self._by_group(group, 1):
-            flat[which] = self._groups[place].distance(index[which], x[which], y[which], z[which])
+            there = (axis.index_select(0, which) for axis in (x, y, z))
+            flat.index_copy_(0, which, self._groups[place].distance(index[which], *there))
         result[block, slot] = flat[:, 0]
         return result
 
@@ -447,8 +457,8 @@ class Fields:
         x, y, z = (axis.contiguous() for axis in points.unbind(-1))
         alone = torch.empty(len(block), points.shape[1], device=self.device)
         for place, which in self._by_group(group, points.shape[1]):
-            there = block[which]
-            alone[which] = self._groups[place].distance(index[which], x[there], y[there], z[there])
+            there = (axis.index_select(0, block[which]) for axis in (x, y, z))
+            alone.index_copy_(0, which, self._groups[place].distance(index[which], *there))
 
         values = torch.full(points.shape[:2], torch.inf, device=self.device)
         owner = torch.zeros(points.shape[:2], dtype=torch.long, device=self.device) if owners else None
@@ -468,7 +478,7 @@ class Fields:
             values[:rows_here] = _join(value, here, blend, cut)
         back = torch.empty_like(order)
         back[order] = torch.arange(len(order), device=self.device)
-        return values[back], None if owner is None else owner[back]
+        return values.index_select(0, back), None if owner is None else owner.index_select(0, back)
 
 
 def _join(value: Tensor, here: Tensor, blend: Tensor | None, cut: Tensor | None) -> Tensor:
