@@ -14,6 +14,7 @@ from numpy.random import Generator
 
 from jobs.training.fields import Shape
 from jobs.training.procedural.airplane import airplane
+from jobs.training.procedural.bench import bench
 from jobs.training.procedural.car import car
 from jobs.training.procedural.chair import chair
 from jobs.training.procedural.sofa import sofa
@@ -21,10 +22,11 @@ from jobs.training.procedural.table import table
 
 CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "airplane": airplane,
+    "bench": bench,
     "car": car,
     "chair": chair,
-    "table": table,
     "sofa": sofa,
+    "table": table,
 }
 
 

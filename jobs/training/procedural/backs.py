@@ -25,7 +25,7 @@ def add_back(shape: Shape, random: Generator, m: Measures, kind: str | None = No
     turn, span, width = tilt(m.lean), m.span(), m.width * m.rear
     thick = m.bar * between(random, 0.8, 1.3)
     edge = between(random, 0.0, 0.45) * thick
-    bend = between(random, 0.4, 2.0) if chance(random, 0.5) else 0.0
+    bend = between(random, 0.4, 2.0) * min(1.0, 0.5 / m.width) ** 2 if chance(random, 0.5) else 0.0
     if m.round:
         width *= 0.78
 
@@ -166,7 +166,7 @@ def add_back(shape: Shape, random: Generator, m: Measures, kind: str | None = No
         low = between(random, 0, 0.12)
         cushion(shape, random, m.on_back(0, (low + span) / 2, soft * 0.3), (width, span - low, soft), turn=turn)
         if low > 0.02:
-            shape.box(m.on_back(0, low / 2, soft * 0.3), (width * 0.5, low + 0.06, soft * 0.4), turn=turn)
+            shape.box(m.on_back(0, low / 2), (width * 0.5, low + 0.06, max(soft * 0.4, 0.03)), turn=turn)
     else:  # scroll: a board, rolled backwards above
         plate(0, span, width, thick, round=edge)
         shape.rod(

@@ -63,14 +63,15 @@ def _ring(shape: Shape, level: float, radius: float, thickness: float) -> None:
                   (0, 0, 0))  # fmt: skip
 
 
-def star(shape: Shape, random: Generator, top: float, radius: float) -> None:
+def star(shape: Shape, random: Generator, top: float, radius: float, *, casters: bool = True) -> None:
     """A column on three to six arms, with casters or glides: an office chair's."""
     arms = int(random.choice([4, 4, 5, 5, 5, 5, 3, 6]))
     turn = between(random, 0, 2 * np.pi / arms) if chance(random, 0.3) else np.pi / 2
-    casters = arms >= 5 and chance(random, 0.8)
+    casters = casters and arms >= 5 and chance(random, 0.8)
     floor = between(random, 0.045, 0.065) if casters else 0.012
     hub = floor + between(random, 0.02, 0.09)
-    arm, tip = between(random, 0.03, 0.05), between(random, 0.02, 0.032)
+    large = max(1.0, radius / 0.35)
+    arm, tip = between(random, 0.03, 0.05) * large, between(random, 0.02, 0.032) * large
     square = float(random.choice([2.0, np.inf]))
     curved = chance(random, 0.25)
     for n in range(arms):
@@ -88,7 +89,7 @@ def star(shape: Shape, random: Generator, top: float, radius: float) -> None:
             shape.rod(hold - axle, hold + axle, wheel)
         else:
             shape.rod(out * (radius - 0.015) + [0, floor + tip / 2, 0], out * (radius - 0.015), 0.03)
-    lower = between(random, 0.045, 0.07)
+    lower = between(random, 0.045, 0.07) * large
     shape.rod((0, hub - 0.02, 0), (0, top, 0), lower, end_thickness=lower * between(random, 0.5, 1))
     if chance(random, 0.6):
         plate = between(random, 0.03, 0.06)
@@ -129,7 +130,7 @@ def cantilever(
 
 def sled(shape: Shape, random: Generator, width: float, depth: float, top: float) -> None:
     """A closed loop on either side, of tube or flat bar, upright or raked, tied across."""
-    bar = between(random, 0.016, 0.04)
+    bar = between(random, 0.016, 0.04) * max(1.0, (width + depth) / 1.5)
     flat = between(random, 0.035, 0.07) if chance(random, 0.3) else None
     side = width / 2 - (flat or bar) / 2 - between(random, 0.0, 0.04)
     rake_front, rake_rear = between(random, -0.1, 0.08), between(random, -0.08, 0.1)
@@ -150,7 +151,7 @@ def sled(shape: Shape, random: Generator, width: float, depth: float, top: float
 
 def crossed(shape: Shape, random: Generator, width: float, depth: float, top: float, *, sideways: bool) -> None:
     """Two pairs of legs that cross, in the planes of the sides or (`sideways`) of the front and rear."""
-    bar = between(random, 0.022, 0.045)
+    bar = between(random, 0.022, 0.045) * max(1.0, (width + depth) / 1.5)
     square = float(random.choice([2.0, np.inf, np.inf]))
     if chance(random, 0.25):  # curved as an ancient folding stool's
         for z in (-1, 1):

@@ -5,11 +5,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 
 from collections.abc import Callable
 
-import numpy as np
 from numpy.random import Generator
 
 from jobs.training.fields import Shape
 from jobs.training.procedural import chair_other, chair_wooden
+from jobs.training.procedural.parts import pick
 from jobs.training.procedural.sofa import club, sofa
 
 # How often each occurs, in a hundred: what is common most, and nothing so rarely that it could not be learnt.
@@ -36,7 +36,4 @@ FAMILIES: dict[Callable[[Generator], Shape], float] = {
 
 def chair(random: Generator) -> Shape:
     """Any chair; the front is at −Z."""
-    families = list(FAMILIES)
-    shares = np.array([FAMILIES[family] for family in families])
-    family = families[int(random.choice(len(families), p=shares / shares.sum()))]
-    return family(random)
+    return pick(random, FAMILIES)(random)

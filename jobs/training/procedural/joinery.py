@@ -78,7 +78,7 @@ def leg_style(random: Generator, kind: str | None = None) -> LegStyle:
         radii = [between(random, 0.45, 1.0) for _ in range(rings)]
         radii[-2:] = [1.0, 1.0]
     exponent = float(random.choice([2.0, np.inf, np.inf, 4.0]))
-    foot = between(random, 0.45, 0.85) if kind in ("tapered", "cabriole", "sabre") else 1.0
+    foot = between(random, 0.5, 0.85) if kind in ("tapered", "cabriole", "sabre") else 1.0
     return LegStyle(kind, exponent, foot, between(random, 0.06, 0.14), tuple(radii))
 
 
@@ -202,13 +202,16 @@ def silhouette(random: Generator, width: float, height: float) -> Outline:
     return right + [(-x, y) for x, y in reversed(right)]
 
 
-def rounded(width: float, depth: float, *, rear: float = 1.0, corner: float = 0.0) -> Outline:
-    """A seat or table top about the origin: `rear` is the width at +y as a share, `corner` the part cut off corners."""
+def rounded(width: float, depth: float, *, rear: float = 1.0, corner: float = 0.0, rear_corner: float = 0.3) -> Outline:
+    """A seat or table top about the origin: `rear` is the width at +y as a share, `corner` the part cut off corners.
+
+    Of that the corners at +y, where a seat's posts stand, lose the share `rear_corner`.
+    """
     half, back, deep = width / 2, width / 2 * rear, depth / 2
     if corner <= 0:
         return [(-half, -deep), (half, -deep), (back, deep), (-back, deep)]
     right = [(half - corner, -deep), (half - corner * 0.3, -deep + corner * 0.3), (half, -deep + corner)]
-    corner *= 0.3  # posts stand on the rear corners
+    corner *= rear_corner
     right += [(back, deep - corner), (back - corner * 0.3, deep - corner * 0.3), (back - corner, deep)]
     return right + [(-x, y) for x, y in reversed(right)]
 

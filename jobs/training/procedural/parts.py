@@ -3,8 +3,12 @@
 Works on: a random generator. Knows nothing about which object they become.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.random import Generator
+
+T = TypeVar("T")
 
 
 def between(random: Generator, low: float, high: float) -> float:
@@ -13,6 +17,12 @@ def between(random: Generator, low: float, high: float) -> float:
 
 def chance(random: Generator, share: float) -> bool:
     return bool(random.random() < share)
+
+
+def pick(random: Generator, shares: dict[T, float]) -> T:
+    """One of the keys, each as often as its share of the sum."""
+    keys, weights = list(shares), np.array(list(shares.values()))
+    return keys[int(random.choice(len(keys), p=weights / weights.sum()))]
 
 
 def paint(random: Generator) -> tuple[float, float, float]:
