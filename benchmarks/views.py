@@ -15,8 +15,8 @@ from torch import Tensor
 from benchmarks.extraction import CHUNK
 from cluster.config import StoreSettings
 from cluster.store import Stores
-from jobs.train import HELD_OUT
 from jobs.training.collection import VOXELS, collect
+from jobs.training.plan import HELD_OUT
 from workers import weights
 from workers.decoder import LatticeField
 from workers.encoder import encode, fuse

@@ -1,93 +1,85 @@
-"""Training as a command: a configuration in, a bundle with its provenance and metrics out.
+"""Training as a command: a plan in, a bundle with its provenance and metrics out.
 
-Works on: training configurations and bundle folders. Knows nothing about losses or how examples are made.
+Works on: plans, checkpoints and bundle folders. Knows nothing about losses or how examples are made.
 """
 
 import os
 import sys
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import torch
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cluster.errors import RequestError
+from cluster.config import Config
+from cluster.errors import RequestError, RunError
+from cluster.store import Stores
 from jobs.run import code_version
-from jobs.training import core
-from jobs.training.collection import collect
-from jobs.training.procedural import CATEGORIES
+from jobs.stop import Stop
+from jobs.training.batches import Source
+from jobs.training.checkpoints import Checkpoints
+from jobs.training.collection import Collection, collect
+from jobs.training.core import Outcome, Training
+from jobs.training.plan import HELD_OUT, Plan
 from workers import weights
-from workers.decoder import Decoder, Family
-from workers.encoder import Encoder
-from workers.images import Framing
-
-# Seeds from here on are never trained on: validation takes them, and above twice this the demo's pictures.
-HELD_OUT = 10_000_000
 
 
-class Plan(BaseModel):
-    """A training configuration: what the bundle is, what it learns from, and for how long."""
+def train(
+    bundle: Path, plan: Plan, config: Config, report: Callable[[str], None], checkpoints: str | None = None
+) -> str:
+    """Train as the plan says, write the bundle and return its digest.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    categories: tuple[str, ...] = Field(min_length=1)
-    family: Family = "imnet-2019"
-    latent_size: int = Field(default=128, ge=1)
-    decoder_width: int = Field(default=128, ge=1)
-    encoder_width: int = Field(default=64, ge=1)
-    framing: Framing = Framing(mode="fit")
-    objects: int = Field(default=5000, ge=2, lt=HELD_OUT)
-    views: int = Field(default=4, ge=1)
-    validation_objects: int = Field(default=256, ge=1)
-    threshold: float = Field(default=0.5, gt=0, lt=1, description="occupancy at the surface; below 0.5 thin parts hold")
-    half: bool = Field(default=False, description="store the bundle in float16")
-    schedule: core.Schedule = core.Schedule()
-
-
-def read_plan(path: Path | None) -> Plan:
-    """The plan in a YAML file; None is the embedded bundle's. Raises RequestError."""
-    where = Path(str(files("jobs.training") / "embedded.yaml")) if path is None else path
-    try:
-        content = yaml.safe_load(where.read_text(encoding="utf-8"))
-        plan = Plan.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RequestError(f"--plan {where}: cannot be read as YAML ({type(error).__name__}).") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RequestError(f"--plan {where}: {key}: {first['msg']}.") from error
-    for category in plan.categories:
-        if category not in CATEGORIES:
-            raise RequestError(f"--plan {where}: categories: {category!r} is none of {', '.join(CATEGORIES)}.")
-    return plan
-
-
-def train(bundle: Path, plan_path: Path | None, report: Callable[[str], None]) -> str:
-    """Train as the plan says, write the bundle and return its digest. Raises RequestError."""
-    plan = read_plan(plan_path)
+    Where `checkpoints` (a folder or an `s3://` prefix; else `BUNDLE.checkpoints`) has some of this plan, it goes on
+    from the last. Raises RequestError; RunError where a signal ended it.
+    """
     if bundle.exists() and any(bundle.iterdir()):
         raise RequestError(f"{bundle}: is not empty; name a new folder.")
+    where = checkpoints or f"{bundle}.checkpoints"
+    kept = Checkpoints(where, Stores(config.store), plan.schedule.keep)
+    _check(kept, plan)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    stop = Stop()
+    with stop.on_signals():
+        try:
+            source, held_out = _procedural(plan, device)
+            report(f"{len(source(0))} objects to learn from, {len(held_out)} to validate with, on {device}")
+            training = Training(
+                plan, source, held_out, device=device, checkpoints=kept, report=report,
+                stopped=lambda: stop.by is not None,
+            )  # fmt: skip
+            with stop.watched():
+                outcome = training.run()
+        except RunError as error:
+            if stop.by is None:
+                raise
+            raise RunError(f"{error} The same command goes on from there.") from None
+        except KeyboardInterrupt:
+            raise RunError("stopped; the same command goes on from the last checkpoint.") from None
+    report(", ".join(f"{name} {score:.3f}" for name, score in outcome.metrics.items()))
+    return _save(bundle, plan, outcome)
+
+
+def _check(checkpoints: Checkpoints, plan: Plan) -> None:
+    """Raises RequestError for checkpoints of another plan."""
+    found = checkpoints.latest()
+    if found is not None and found.state.get("plan") != plan.model_dump(mode="json"):
+        raise RequestError(
+            f"--checkpoints {checkpoints.uri}: are of another plan; name another folder, or remove them."
+        )
+
+
+def _procedural(plan: Plan, device: str) -> tuple[Source, Collection]:
+    """Made-up objects: those of each epoch, and those to validate with."""
     # A process is started anew, not forked, where another thread of ours (Ray's) may hold a lock.
     processes = 1 if plan.objects < 64 else len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-    categories = list(plan.categories)
-    training = collect(categories, plan.objects, plan.views, plan.framing, seed=0, processes=processes)
-    validation = collect(categories, plan.validation_objects, 1, plan.framing, seed=HELD_OUT, processes=processes)
-    report(f"{len(training)} objects to learn from, {len(validation)} to validate with, on {device}")
 
-    torch.manual_seed(plan.schedule.seed)
-    model = core.Model(
-        Encoder(plan.latent_size, plan.encoder_width),
-        Decoder(plan.family, plan.latent_size, plan.decoder_width),
-    )
-    scores = core.train(
-        model, training, validation, plan.schedule, device=device, report=report, threshold=plan.threshold
-    )
-    metrics = {_readable(name, categories): round(score, 4) for name, score in scores.items()}
-    report(", ".join(f"{name} {score:.3f}" for name, score in metrics.items()))
+    def make(count: int, views: int, seed: int) -> Collection:
+        return collect(plan.categories, count, views, plan.framing, seed=seed, device=device, processes=processes)
+
+    training, held_out = make(plan.objects, plan.views, 0), make(plan.validation_objects, 1, HELD_OUT)
+    return lambda epoch: training, held_out
+
+
+def _save(bundle: Path, plan: Plan, outcome: Outcome) -> str:
     config = weights.BundleConfig(
         name=plan.name,
         family=plan.family,
@@ -95,19 +87,9 @@ def train(bundle: Path, plan_path: Path | None, report: Callable[[str], None]) -
         decoder_width=plan.decoder_width,
         encoder_width=plan.encoder_width,
         framing=plan.framing,
-        threshold=plan.threshold,
+        threshold=outcome.threshold,
         categories=plan.categories,
-        provenance={
-            "plan": plan.model_dump(mode="json"),
-            "code_version": code_version(),
-            "data": "procedural",
-        },
-        metrics=metrics,
+        provenance={"plan": plan.model_dump(mode="json"), "code_version": code_version(), "data": "procedural"},
+        metrics=outcome.metrics,
     )
-    return weights.save(bundle, config, model.encoder, model.decoder, half=plan.half)
-
-
-def _readable(name: str, categories: list[str]) -> str:
-    """`iou/2` → `iou/chair`."""
-    prefix, slash, index = name.partition("/")
-    return f"{prefix}/{categories[int(index)]}" if slash else prefix
+    return weights.save(bundle, config, outcome.networks.encoder, outcome.networks.decoder, half=plan.half)

@@ -21,10 +21,10 @@ from jobs import cli
 from jobs.evaluation import baselines, measure, metrics, page, summary
 from jobs.evaluation.examples import SEED
 from jobs.evaluation.shapes import LatticeTruth, VoxelTruth, of_lattice
-from jobs.train import HELD_OUT
 from jobs.training import procedural
 from jobs.training.collection import VOXELS, Collection
 from jobs.training.fields import Fields, Shape
+from jobs.training.plan import HELD_OUT
 from workers import load_model, weights
 from workers.decoder import Decoder, LatticeField
 from workers.encoder import Encoder

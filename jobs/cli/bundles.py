@@ -1,4 +1,4 @@
-"""The commands that make and show weights bundles: `train`, `weights info` and `weights import`.
+"""The commands that show and import weights bundles: `weights info` and `weights import`.
 
 Works on: their options. Knows nothing about how anything is done.
 """
@@ -57,19 +57,3 @@ def import_(
         file, name=file.stem, family=family, framing=Framing(mode=framing), categories=tuple(category or ())
     )
     typer.echo(f"{bundle}: digest {weights.save(bundle, *made)}")
-
-
-def train(
-    bundle: Annotated[Path, typer.Argument(help="Folder to make.")],
-    plan: Annotated[
-        Path | None, typer.Option(help="Training configuration (YAML); the embedded bundle's if left out.")
-    ] = None,
-) -> None:
-    """Train a bundle on made-up objects. The embedded one took about two hours on two CPU cores.
-
-    isofleet train bundles/mine --plan jobs/training/embedded.yaml
-    """
-    from jobs import train
-
-    digest = train.train(bundle, plan, lambda line: typer.echo(line, err=True))
-    typer.echo(f"{bundle}: digest {digest}")

@@ -20,8 +20,8 @@ from cluster.config import Config
 from cluster.errors import RequestError
 from cluster.store import StoreError, Stores, canonical
 from jobs.evaluation.shapes import LatticeTruth, Truth, VoxelTruth
-from jobs.train import HELD_OUT
 from jobs.training.collection import Collection, collect
+from jobs.training.plan import HELD_OUT
 from workers.encoder import IMAGE_SIZE
 from workers.failure import ItemError
 from workers.images import EXTENSIONS, Framing, decode, key_out, prepare
