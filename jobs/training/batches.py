@@ -8,6 +8,7 @@ seen, and of several workers each takes its part of the one batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,8 @@ def on_device(collection: Collection, device: str) -> Collection:
     free, _ = torch.cuda.mem_get_info(device)
     if sum(value.nbytes for value in tensors.values()) > free // 2:
         return collection
-    return replace(collection, **{name: value.to(device) for name, value in tensors.items()})
+    moved: dict[str, Any] = {name: value.to(device) for name, value in tensors.items()}
+    return replace(collection, **moved)
 
 
 def _generator(*seed: int) -> torch.Generator:
