@@ -30,6 +30,7 @@ from workers.failure import ItemError
 from workers.mesh import Mesh
 from workers.model import Model, load_model
 
+_MOST_OBJECTS = 50  # that the page lists one by one
 TRAINING = 1024  # objects that the baselines are made of
 # The methods, as the rows call them.
 BUNDLE, AGAINST, MEAN_SHAPE, NEAREST = "bundle", "against", "mean_shape", "nearest"
@@ -125,7 +126,9 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     table = pa.Table.from_pylist(rows, schema=measure.SCHEMA)
-    text = page.html(facts, list(_looks(rows, shown, seen)), shown.categories)
+    objects = summary.by_object(rows) if any(row["view"] for row in rows) else {}
+    looks = list(_looks(rows, shown, seen))
+    text = page.html(facts, looks, objects if len(objects) <= _MOST_OBJECTS else None)
     try:
         for name, content, kind in (
             ("items.parquet", parquet.to_bytes(table), "application/vnd.apache.parquet"),

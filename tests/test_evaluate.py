@@ -304,7 +304,7 @@ def test_the_page_in_a_browser_keeps_strangers_text(browser: Browser, tmp_path: 
     box = trimesh.creation.box((0.5, 0.5, 0.5))
     mesh = Mesh(box.vertices.astype(np.float32), box.faces.astype(np.int32))
     look = page.Look("best", rows[0], np.zeros((128, 128), np.float32), {"bundle": mesh, "against": None}, mesh)
-    text = page.html(facts, [look], [HOSTILE])
+    text = page.html(facts, [look], summary.by_object(rows))
     well_formed(text)
     (tmp_path / "index.html").write_text(text)
     browser.open((tmp_path / "index.html").as_uri(), 390, 844)

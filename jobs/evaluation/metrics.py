@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 
 POINTS = 100_000  # sampled from each surface, as Mescheder et al. do
 FEW_POINTS = 4096  # of them for `chamfer_l2`, as Chen & Zhang do
+_LEAF = 32  # points of a tree's leaf: measured, a third faster than SciPy's 10 for surfaces that are far apart
 _SHARE = 0.01  # of the side of the bounding cube: the threshold of `f_score`
 
 
@@ -75,7 +76,7 @@ class Distances:
 
 def compare(predicted: Surface, truth: Surface) -> Distances:
     """Nearest neighbours both ways."""
-    trees = cKDTree(predicted.points), cKDTree(truth.points)
+    trees = cKDTree(predicted.points, _LEAF), cKDTree(truth.points, _LEAF)
     accuracy, accuracy_cosines = _nearest(predicted, trees[0], truth, trees[1])
     completeness, completeness_cosines = _nearest(truth, trees[1], predicted, trees[0])
     return Distances(accuracy, completeness, accuracy_cosines, completeness_cosines)

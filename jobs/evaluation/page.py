@@ -39,7 +39,7 @@ _METHODS = {"mean_shape": "mean shape", "nearest": "nearest training shape"}
 _STYLE = """
 h2 { margin: 40px 0 2px; } main > p { color: var(--muted); max-width: 90ch; margin: 2px 0 8px; }
 table { width: auto; } th, td { padding-right: 22px; white-space: nowrap; vertical-align: top; }
-th:first-child { padding-right: 32px; } td.text { text-align: left; white-space: normal; min-width: 34ch; }
+th:first-child { padding-right: 32px; } td.text, thead th.text { text-align: left; white-space: normal; min-width: 34ch; }
 tr.mean td, tr.mean th { font-weight: 600; border-bottom: 0; } td.good { color: var(--accent); }
 td.bad { color: var(--bad); } .looks { display: grid; gap: 16px; margin-top: 12px;
 grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
@@ -62,8 +62,12 @@ class Look:
     truth: Mesh
 
 
-def html(facts: dict[str, Any], looks: Sequence[Look], categories: Sequence[str]) -> str:
-    """The page of `facts`, which are those of metrics.json."""
+def html(
+    facts: dict[str, Any], looks: Sequence[Look], objects: dict[tuple[str, str], dict[str, float]] | None = None
+) -> str:
+    """The page of `facts`, which are those of metrics.json. `objects` are their IoU by method (`summary.by_object`),
+    where they are few and have several pictures each."""
+    categories = [name for name in facts["methods"]["bundle"] if name != MEAN]
     names = _names(facts)
     style = (files("jobs.report") / "static" / "report.css").read_text(encoding="utf-8")
     parts = [
@@ -88,6 +92,8 @@ def html(facts: dict[str, Any], looks: Sequence[Look], categories: Sequence[str]
                 "others. The mean is over categories.</p>",
                 _measures_table(facts["methods"][method], categories),
             ]
+    if objects:
+        parts += ["<h2>IoU of each object</h2>", "<p>The mean over its pictures.</p>", _object_table(objects, names)]
     parts += ["<h2>The best, the median and the worst</h2>", f"<p>{_about_looks(names)}</p>"]
     parts += ['<div class="looks">', *(_figure(look, names) for look in looks), "</div>"]
     parts += ["<h2>Published figures</h2>", _published(), "<h2>What was measured</h2>", _facts(facts, names)]
@@ -135,7 +141,7 @@ def _about_baselines(facts: dict[str, Any]) -> str:
 
 def _iou_table(facts: dict[str, Any], names: dict[str, str], categories: Sequence[str]) -> str:
     methods, gains = facts["methods"], facts["gains"]
-    heads = ["category", "pictures", *(name for method, name in names.items())]
+    heads = ["category", "pictures", *names.values()]
     heads += [f"over {names[other]}" for other in gains]
     rows = []
     for category in (*categories, MEAN):
@@ -147,6 +153,14 @@ def _iou_table(facts: dict[str, Any], names: dict[str, str], categories: Sequenc
             row += _gain(gains[other].get(category))
         rows.append(_row(category, row))
     return _table(heads, rows)
+
+
+def _object_table(objects: dict[tuple[str, str], dict[str, float]], names: dict[str, str]) -> str:
+    rows = []
+    for (category, name), scores in objects.items():
+        row = "".join(f"<td>{_number(scores.get(method), 3)}</td>" for method in names)
+        rows.append(_row(f"{category}, {name}", row))
+    return _table(["object", *names.values()], rows)
 
 
 def _gain(gain: dict[str, float] | None) -> str:
@@ -202,15 +216,14 @@ def _image(image: Image.Image, what: str, kind: str) -> str:
 
 def _published() -> str:
     columns = list(dict.fromkeys(category for one in PUBLISHED for category in one.values))
-    heads = ["method", "measure", *columns, "data", "source"]
     rows = []
     for one in PUBLISHED:
         row = f"<td>{_MEASURES[one.measure][0]}</td>"
         row += "".join(f"<td>{_number(one.values.get(column), 3)}</td>" for column in columns)
-        rows.append(_row(one.method, row + f'<td class="text">{one.data}</td><td class="text">{one.source}</td>'))
+        rows.append(_row(one.method, row + f'<td class="text">{one.data}. {one.source}.</td>'))
     return (
         "<p>On other pictures of other objects, so they say what the method reaches there, not which network is "
-        "better.</p>" + _table(heads, rows)
+        "better.</p>" + _table(["method", "measure", *columns, "data and source"], rows)
     )
 
 
@@ -247,7 +260,8 @@ def _facts(facts: dict[str, Any], names: dict[str, str]) -> str:
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    kinds = {"data and source": ' class="text"'}
+    head = "".join(f'<th scope="col"{kinds.get(one, "")}>{escape(one)}</th>' for one in heads)
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

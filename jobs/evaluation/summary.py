@@ -31,6 +31,15 @@ def summary(rows: Sequence[Row], categories: Sequence[str]) -> dict[str, dict[st
     return found
 
 
+def by_object(rows: Sequence[Row]) -> dict[tuple[str, str], dict[str, float]]:
+    """The mean IoU of each object's pictures by method; objects are named by category and id."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for row in rows:
+        scores = found.setdefault((row["category"], row["id"]), {})
+        scores.setdefault(row["method"], []).append(_score(row, "iou") or 0.0)
+    return {key: {name: float(np.mean(scores)) for name, scores in each.items()} for key, each in found.items()}
+
+
 def gains(rows: Sequence[Row], method: str, other: str, categories: Sequence[str]) -> dict[str, dict[str, float]]:
     """By how much the IoU of `method` exceeds that of `other` on the same pictures: for each category `gain` and its
     standard `error`, of the differences picture by picture; for `MEAN`, of the categories' mean."""
