@@ -126,9 +126,9 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 1),
     }  # fmt: skip
     table = pa.Table.from_pylist(rows, schema=measure.SCHEMA)
-    objects = summary.by_object(rows) if any(row["view"] for row in rows) else {}
+    single = summary.by_object(rows) if any(row["view"] for row in rows) else {}
     looks = list(_looks(rows, shown, seen))
-    text = page.html(facts, looks, objects if len(objects) <= _MOST_OBJECTS else None)
+    text = page.html(facts, looks, single if len(single) <= _MOST_OBJECTS else None)
     try:
         for name, content, kind in (
             ("items.parquet", parquet.to_bytes(table), "application/vnd.apache.parquet"),
@@ -164,7 +164,8 @@ def _examples(
             "some with --category, or other pictures with --data."
         )
     count = examples.OBJECTS if objects is None else objects
-    return examples.procedural(chosen, count, models[0].bundle.config.framing, measure.processes(count))
+    framing, device = models[0].bundle.config.framing, models[0].device
+    return examples.procedural(chosen, count, framing, device=device, processes=measure.processes(count))
 
 
 def _latents(model: Model, shown: Examples) -> list[NDArray[np.float32] | ItemError]:
@@ -180,16 +181,15 @@ def _known(count: int, shown: Examples, seen: _Seen) -> _Known | None:
     if not names:
         return None
     framing = seen.model.bundle.config.framing
-    made = collect(names, count, 1, framing, seed=0, processes=measure.processes(count))
-    training = [
-        LatticeTruth(voxels.numpy(), (names[seed % len(names)], seed)) for seed, voxels in enumerate(made.voxels)
-    ]
-    latents = seen.model.encode_prepared(made.views[:, 0].numpy().astype(np.float32) / np.float32(255))
+    made = collect(
+        names, count, 1, framing, seed=0, device=seen.model.device, processes=measure.processes(count)
+    )  # fmt: skip
+    latents = seen.model.encode_prepared(examples.inks(made))
     rows: list[int | None] = [None] * len(seen.latents)
     for place, latent in enumerate(seen.latents):
         if not isinstance(latent, ItemError):
             rows[place] = int(baselines.nearest(latents, latent[None])[0])
-    return _Known(training, baselines.mean_shapes(made, names), rows)
+    return _Known(examples.truths(made, range(count)), baselines.mean_shapes(made), rows)
 
 
 def _task(place: int, shown: Examples, seen: dict[str, _Seen], known: _Known | None) -> Task:

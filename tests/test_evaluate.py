@@ -90,7 +90,7 @@ def test_made_up_objects_end_to_end(void: Path, tmp_path: Path) -> None:
     rows = pq.read_table(output / "items.parquet").to_pylist()
     assert len(rows) == 4 * 4
     assert {(row["id"], row["category"]) for row in rows} == {  # of the categories that both know
-        (str(SEED + place), ("car", "chair")[place % 2]) for place in range(4)
+        (f"{name}/{SEED + place}", name) for place, name in enumerate(("car", "chair", "car", "chair"))
     }
     assert SEED > HELD_OUT
 
@@ -243,7 +243,8 @@ def test_real_voxels_are_read_as_they_are_meant() -> None:
 def collection(voxels: np.ndarray, categories: list[int]) -> Collection:
     packed = torch.from_numpy(np.packbits(voxels.reshape(len(voxels), -1), axis=1))
     nothing = torch.zeros(len(voxels), 1)
-    return Collection(nothing, packed, nothing, nothing, torch.tensor(categories))
+    ids = tuple(map(str, range(len(voxels))))
+    return Collection(nothing, packed, nothing, nothing, torch.tensor(categories), ("chair", "car", "table"), ids)
 
 
 def test_the_mean_shape_of_known_shapes() -> None:
@@ -252,7 +253,7 @@ def test_the_mean_shape_of_known_shapes() -> None:
     voxels[:3, 20:30, 20:30, 20:30] = True
     voxels[3, 20:30, 20:30, 10:50] = True
     voxels[4, :8, :8, :8] = True
-    found = baselines.mean_shapes(collection(voxels, [0, 0, 0, 0, 2]), ["chair", "car", "table"])
+    found = baselines.mean_shapes(collection(voxels, [0, 0, 0, 0, 2]))
     assert list(found) == ["chair", "table"]
     assert np.array_equal(found["chair"].body.inside, voxels[0])
     assert found["chair"].iou == pytest.approx((3 + 1 / 4) / 4)

@@ -53,8 +53,8 @@ def test_iou_of_different_lattices_is_refused() -> None:
 def test_two_spheres_are_the_difference_of_their_radii_apart(inner: float, gap: float) -> None:
     first, second = ball(inner, 1), ball(inner + gap, 2)
     found = metrics.compare(first, second)
-    # In tenths of the edge of the box of the second. The nearest of n samples lies beside the nearest point: of a sphere
-    # of radius r by 2r/√n, so that what is found is √(gap² + 4r²/n).
+    # In tenths of the edge of the box of the second. The nearest of n samples lies beside the nearest point, by 2r/√n
+    # of a sphere of radius r, so that what is found is √(gap² + 4r²/n).
     assert metrics.chamfer_l1(found, 2 * (inner + gap)) == pytest.approx(gap / (0.2 * (inner + gap)), rel=0.03)
     squared = metrics.compare(metrics.few(first), metrics.few(second))
     assert metrics.chamfer_l2(squared) == pytest.approx(2 * gap**2 * 1000, rel=0.15)

@@ -6,7 +6,6 @@ That a network which only recognises and retrieves scores well is what Tatarchen
 Reconstruction Networks Learn?", CVPR 2019).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +28,11 @@ class MeanShape:
     iou: float
 
 
-def mean_shapes(training: Collection, names: Sequence[str]) -> dict[str, MeanShape]:
-    """Of each category that the collection has, by its name: the mean of its voxels, at the level that suits them best.
-
-    `names` are those that the collection's categories index.
-    """
+def mean_shapes(training: Collection) -> dict[str, MeanShape]:
+    """Of each category that the collection has, by its name: the mean of its voxels, at the level that suits them
+    best."""
     found = {}
-    for index, name in enumerate(names):
+    for index, name in enumerate(training.names):
         rows = torch.nonzero(training.categories == index).squeeze(1)
         if len(rows):
             found[name] = _mean_shape(training, rows)

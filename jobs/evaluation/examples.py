@@ -63,27 +63,19 @@ class Examples:
         return list(dict.fromkeys(example.category for example in self.examples))
 
 
-def procedural(categories: Sequence[str], objects: int, framing: Framing, processes: int) -> Examples:
+def procedural(
+    categories: Sequence[str], objects: int, framing: Framing, *, device: str = "cpu", processes: int = 1
+) -> Examples:
     """One view each of `objects` made-up objects with seeds that training never sees, of the categories in turn.
 
     They are drawn for `framing`, and again for another one that is asked for.
     """
 
     def made(wanted: Framing) -> Collection:
-        return collect(list(categories), objects, 1, wanted, seed=SEED, processes=processes)
-
-    first = made(framing)
-    examples = []
-    for place, voxels in enumerate(first.voxels):
-        name, seed = categories[place % len(categories)], SEED + place
-        examples.append(Example(str(seed), name, 0, LatticeTruth(voxels.numpy(), (name, seed))))
-
-    def pictures(wanted: Framing) -> list[NDArray[np.float32] | ItemError]:
-        seen = first if wanted == framing else made(wanted)
-        return [view.numpy().astype(np.float32) / 255 for view in seen.views[:, 0]]
+        return collect(categories, objects, 1, wanted, seed=SEED, device=device, processes=processes)
 
     about = f"{objects} made-up objects with seeds from {SEED:,} on, which training never sees, one view of each"
-    return Examples(about, examples, pictures)
+    return _of_collection(about, made, framing, range(SEED, SEED + objects))
 
 
 def renderings(uri: str, config: Config, objects: int | None, categories: Sequence[str]) -> Examples | None:
@@ -119,6 +111,37 @@ def renderings(uri: str, config: Config, objects: int | None, categories: Sequen
     side = len(truth.voxels)
     about = f"{len(examples)} pictures of {len(chosen)} objects in {uri}, compared with their voxels at {side}³"
     return Examples(about, examples, pictures)
+
+
+def _of_collection(
+    about: str, made: Callable[[Framing], Collection], framing: Framing, seeds: Sequence[int] | None
+) -> Examples:
+    """The first view of every object; `seeds` are those of made-up ones."""
+    first = made(framing)
+
+    def pictures(wanted: Framing) -> list[NDArray[np.float32] | ItemError]:
+        seen = first if wanted == framing else made(wanted)
+        return list(inks(seen))
+
+    examples = []
+    for place, truth in enumerate(truths(first, seeds)):
+        category = first.names[int(first.categories[place])]
+        examples.append(Example(first.ids[place], category, 0, truth))
+    return Examples(about, examples, pictures)
+
+
+def inks(collection: Collection) -> NDArray[np.float32]:
+    """float32[count, 128, 128]: the first view of each object as a network takes it."""
+    return collection.views[:, 0].numpy().astype(np.float32) / np.float32(255)
+
+
+def truths(collection: Collection, seeds: Sequence[int] | None) -> list[LatticeTruth]:
+    """The shape of each object; with the `seeds` of made-up ones, their exact surfaces."""
+    made: list[tuple[str, int] | None] = [None] * len(collection)
+    if seeds is not None:
+        names = [collection.names[index] for index in collection.categories.tolist()]
+        made = list(zip(names, seeds, strict=True))
+    return [LatticeTruth(voxels.numpy(), one) for voxels, one in zip(collection.voxels, made, strict=True)]
 
 
 def _listed(uri: str, stores: Stores) -> tuple[dict[tuple[str, str], list[str]], dict[tuple[str, str], str]]:

@@ -39,7 +39,8 @@ _METHODS = {"mean_shape": "mean shape", "nearest": "nearest training shape"}
 _STYLE = """
 h2 { margin: 40px 0 2px; } main > p { color: var(--muted); max-width: 90ch; margin: 2px 0 8px; }
 table { width: auto; } th, td { padding-right: 22px; white-space: nowrap; vertical-align: top; }
-th:first-child { padding-right: 32px; } td.text, thead th.text { text-align: left; white-space: normal; min-width: 34ch; }
+th:first-child { padding-right: 32px; } td.text, thead th.text { text-align: left; white-space: normal; }
+td.text { min-width: 34ch; }
 tr.mean td, tr.mean th { font-weight: 600; border-bottom: 0; } td.good { color: var(--accent); }
 td.bad { color: var(--bad); } .looks { display: grid; gap: 16px; margin-top: 12px;
 grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); }
