@@ -17,6 +17,7 @@ from jobs.training.procedural.airplane import airplane
 from jobs.training.procedural.bench import bench
 from jobs.training.procedural.car import car
 from jobs.training.procedural.chair import chair
+from jobs.training.procedural.lamp import lamp
 from jobs.training.procedural.sofa import sofa
 from jobs.training.procedural.table import table
 
@@ -25,6 +26,7 @@ CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "bench": bench,
     "car": car,
     "chair": chair,
+    "lamp": lamp,
     "sofa": sofa,
     "table": table,
 }

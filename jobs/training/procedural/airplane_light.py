@@ -100,10 +100,10 @@ def light(random: Generator) -> Shape:
         wheel, ground = between(random, 0.42, 0.58), -tall * 0.55 - between(random, 0.5, 0.8)
         behind = chance(random, 0.35)
         gear(
-            shape, random, nose=(0, 0, end - 0.4) if behind else (0, -tall * 0.3, front - 0.4),
+            shape, random, nose=(0, rise, end - 0.4) if behind else (0, -tall * 0.3, front - 0.4),
             main=(body * 0.4, -tall * 0.4, z + (-0.3 if behind else 0.3)), ground=ground, wheel=wheel, leg=grain * 1.3,
         )  # fmt: skip
-        if spats:
+        if spats and not behind:
             shape.ellipsoid((0, ground + wheel * 0.6, front - 0.35), (0.26, wheel * 0.9, wheel * 1.9))
     return shape
 
@@ -193,7 +193,7 @@ def biplane(random: Generator) -> Shape:
     )  # fmt: skip
     shape.color = DARK
     gear(
-        shape, random, nose=(0, body * 0.1, end - 0.4), main=(body * 0.35, -body * 0.3, z - 0.4),
+        shape, random, nose=(0, body * 0.2, end - 0.4), main=(body * 0.35, -body * 0.3, z - 0.4),
         ground=-body * 0.5 - 0.8, wheel=0.65, leg=grain * 1.2,
     )  # fmt: skip
     return shape

@@ -198,7 +198,8 @@ def warbird(random: Generator) -> Shape:
     if chance(random, 0.4):
         shape.color = DARK
         gear(
-            shape, random, nose=(0, 0, end - 0.5), main=(half * 0.25, level + 0.05, z - 0.4), ground=-body * 0.5 - 0.9,
+            shape, random, nose=(0, rise, end - 0.5), main=(half * 0.25, level + 0.05, z - 0.4),
+            ground=-body * 0.5 - 0.9,
             wheel=0.6, leg=grain * 1.2,
         )  # fmt: skip
     return shape

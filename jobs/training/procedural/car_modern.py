@@ -118,8 +118,8 @@ def sports(random: Generator) -> Shape:
         for z in axles:
             for x in (-1, 1):
                 shape.ellipsoid(
-                    (x * (body.width / 2 - 0.16), body.wheel * 1.15, z),
-                    (0.42, 2 * (body.wheel + bulge), between(random, 1.1, 1.5)), blend=0.1,
+                    (x * (body.width / 2 - 0.16), body.wheel * 1.3, z),
+                    (0.42, 2 * (0.85 * body.wheel + bulge), between(random, 1.1, 1.5)), blend=0.1,
                 )  # fmt: skip
     wheels(shape, random, body, axles=axles)
     fittings(shape, random, body, bumpers=0.1)

@@ -163,12 +163,14 @@ def jeep(random: Generator) -> Shape:
     top = random.choice(["open", "cage", "canvas", "hard"])
     wide = width * 0.88
     if top in ("open", "cage"):
+        deck = max(belt - 0.55, floor + 0.12)
         shape.box(
-            (0, belt - 0.2, (screen + 0.25 + tail - 0.1) / 2), (width * 0.78, 0.7, tail - screen - 0.35), cut=True
-        )
+            (0, (deck + belt + 0.2) / 2, (screen + 0.25 + tail - 0.1) / 2),
+            (width * 0.78, belt + 0.2 - deck, tail - screen - 0.35), cut=True,
+        )  # fmt: skip
         for x in (-1, 1):
-            shape.box((x * width * 0.2, belt - 0.4, screen + 0.95), (width * 0.3, 0.35, 0.5), round=0.05)
-            shape.box((x * width * 0.2, belt - 0.15, screen + 1.2), (width * 0.3, 0.8, 0.16), turn=tilt(8), round=0.05)
+            shape.box((x * width * 0.2, deck + 0.13, screen + 0.95), (width * 0.3, 0.35, 0.5), round=0.05)
+            shape.box((x * width * 0.2, deck + 0.4, screen + 1.2), (width * 0.3, 0.85, 0.16), turn=tilt(8), round=0.05)
         shape.box(
             (0, (belt + height) / 2 - 0.08, screen + 0.14), (wide, height - belt + 0.1, 0.07),
             turn=tilt(between(random, 5, 18)),

@@ -216,9 +216,8 @@ def head(
     wall = grain * 1.4
     if kind == "globe":
         shape.color = LIT if chance(random, 0.7) else shade_paint(random)
-        shape.ellipsoid(
-            np.asarray(top) + turn @ [0, -r * 0.95, 0], (size, size * between(random, 0.85, 1.1), size), turn=turn
-        )
+        tall = size * between(random, 0.85, 1.1)
+        shape.ellipsoid(np.asarray(top) + turn @ [0, -tall * 0.475, 0], (size, tall, size), turn=turn)
         return
     if kind == "cone":
         outer = [(r, -long), (r * between(random, 0.2, 0.4), -long * 0.15), (r * 0.2, 0)]
@@ -239,5 +238,5 @@ def head(
         shape.color = LIT
         bulb = r * between(random, 0.5, 0.8)
         shape.ellipsoid(
-            np.asarray(top) + turn @ [0, outer[0][1] * 0.65, 0], (bulb, abs(outer[0][1]) * 1.1, bulb), turn=turn
+            np.asarray(top) + turn @ [0, outer[0][1] * 0.55, 0], (bulb, abs(outer[0][1]) * 1.1, bulb), turn=turn
         )
