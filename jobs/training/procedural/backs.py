@@ -46,6 +46,8 @@ def add_back(shape: Shape, random: Generator, m: Measures, kind: str | None = No
     def sag(x: float, curve: float) -> float:
         return -curve * x * x / 2
 
+    if span < 0.25 and kind in ("framed", "window", "oval"):  # a stool's, too low for an opening
+        kind = "panel"
     if kind == "panel":
         shape.box(
             m.on_back(0, span / 2), (width, span, thick),

@@ -123,6 +123,7 @@ def _body(shape: Shape, random: Generator, u: Upholstery, *, wing: bool = False,
     loose = chance(random, 0.75)
     if not loose:
         floor = u.seat
+    floor = max(floor, u.lift + 0.03)
     # The base reaches under the back.
     shape.box((0, (u.lift + floor) / 2, 0.02), (u.width - u.arm * 1.2, floor - u.lift, u.depth - 0.06),
               round=between(random, 0, 0.02))  # fmt: skip
