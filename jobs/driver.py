@@ -8,20 +8,21 @@ the catalog.
 """
 
 import itertools
+import logging
 import math
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cluster.config import Config
 from cluster.errors import RequestError, RunError
-from cluster.metrics import DriverMetrics, Queue
+from cluster.metrics import DriverMetrics, ImageOutcome, Queue
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
 from cluster.session import ActorNeed, Session
 from cluster.store import Stores, canonical, join
-from jobs import run
+from jobs import manifest, run
 from jobs.catalog import Item
 from jobs.estimate import Measured, Meter
 from jobs.ledger import Ledger
@@ -44,6 +45,8 @@ ACTORS = (Reconstructor.__name__, Mesher.__name__)
 _LOST_INPUT_TRIES = 5  # a field that is lost this often with its node says that the cluster is going away
 _MOST_ROWS = 16_384  # in open shards, some 10 kB each: few images to convert among many carried keep many open
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -78,7 +81,7 @@ class Driver:
         self._carry = carry
         self._meter = Meter()
         self._on_progress = on_progress
-        self._ledger = Ledger(stores, output, metrics)
+        self._ledger: Ledger[Row] = Ledger(self._commit)
         self._pending: dict[str, _Pending] = {}
         self._waiting: dict[str, deque[Source]] = defaultdict(deque)  # by weights: a batch shares them
         self._to_mesh: deque[Task[Order]] = deque()
@@ -402,6 +405,16 @@ class Driver:
         )  # fmt: skip
         del self._pending[row.item_id]
         self._ledger.enter(row)
+
+    def _commit(self, shard: Shard, rows: list[Row]) -> None:
+        if manifest.write_part(self._stores, self._output, shard, rows):
+            outcomes: Mapping[ImageOutcome, int] = Counter(
+                "carried" if row.carried_from else row.status for row in rows
+            )
+        else:
+            logger.warning("Shard %d was committed by another driver; its rows stand.", shard.index)
+            outcomes = manifest.summary(self._stores, self._output, {shard.index}).outcomes
+        self._metrics.shard_committed(outcomes)
 
     def _measure(self, at_work: bool = True) -> None:
         """Tell the metrics where the images are that have no row yet, and how many actors work on them."""

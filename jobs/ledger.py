@@ -1,39 +1,47 @@
-"""The rows of the shards that are open: each image gets one, and a shard that has all of its is committed.
+"""The rows of the shards that are open: each item gets one, and a shard that has all of its is committed.
 
 Works on: shards, rows and counts of them. Knows nothing about how a row comes about.
 """
 
-import logging
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
-from cluster.config import ReconstructSettings
 from cluster.errors import RunError
-from cluster.metrics import DriverMetrics, ImageOutcome
-from cluster.store import Stores
-from jobs import budget, manifest
-from jobs.manifest import Row
+from jobs import budget
 from jobs.worklist import Shard
 from workers.failure import ErrorCode
 
-logger = logging.getLogger(__name__)
+
+class Entered(Protocol):
+    """What a ledger looks at in a row."""
+
+    @property
+    def shard(self) -> int: ...
+    @property
+    def item_id(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def error_code(self) -> str | None: ...
+
+
+Row = TypeVar("Row", bound=Entered)
 
 
 @dataclass
-class _OpenShard:
+class _OpenShard(Generic[Row]):
     shard: Shard
     rows: dict[str, Row] = field(default_factory=dict)
 
 
-class Ledger:
-    """What one driver has entered. Rows leave memory with their shard's commit."""
+class Ledger(Generic[Row]):
+    """What one driver has entered. Rows leave memory with their shard's commit, which `commit` is to make."""
 
-    def __init__(self, stores: Stores, output: str, metrics: DriverMetrics) -> None:
-        self._stores = stores
-        self._output = output
-        self._metrics = metrics
-        self._open: dict[int, _OpenShard] = {}
+    def __init__(self, commit: Callable[[Shard, list[Row]], None]) -> None:
+        self._commit = commit
+        self._open: dict[int, _OpenShard[Row]] = {}
         self._outcomes: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
 
@@ -61,7 +69,7 @@ class Ledger:
         """Take rows for a shard from now on. One without items is committed at once. Raises StoreError."""
         self._open[shard.index] = _OpenShard(shard)
         if not shard.items:
-            self._commit(shard.index)
+            self._close(shard.index)
 
     def enter(self, row: Row) -> None:
         """Put a row into its shard, and commit the shard if it was the last. Raises StoreError."""
@@ -71,9 +79,9 @@ class Ledger:
         shard = self._open[row.shard]
         shard.rows[row.item_id] = row
         if len(shard.rows) == len(shard.shard.items):
-            self._commit(row.shard)
+            self._close(row.shard)
 
-    def check_budget(self, settings: ReconstructSettings) -> None:
+    def check_budget(self, settings: budget.Bounds) -> None:
         """Raises RunError as soon as the rows so far say that the run has failed."""
         untried = self._errors[ErrorCode.NO_LATENT.value]
         if why := budget.hopeless(settings, self.failed - untried, self.done - untried):
@@ -83,14 +91,6 @@ class Ledger:
                 "stays: mend the cause or raise the bound, and the same command goes on"
             )
 
-    def _commit(self, index: int) -> None:
+    def _close(self, index: int) -> None:
         shard = self._open.pop(index)
-        rows = list(shard.rows.values())
-        if manifest.write_part(self._stores, self._output, shard.shard, rows):
-            outcomes: Mapping[ImageOutcome, int] = Counter(
-                "carried" if row.carried_from else row.status for row in rows
-            )
-        else:
-            logger.warning("Shard %d was committed by another driver; its rows stand.", index)
-            outcomes = manifest.summary(self._stores, self._output, {index}).outcomes
-        self._metrics.shard_committed(outcomes)
+        self._commit(shard.shard, list(shard.rows.values()))

@@ -6,7 +6,6 @@ from it.
 """
 
 import json
-import re
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,8 @@ from cluster.errors import RunError
 from cluster.metrics import ImageOutcome
 from cluster.store import AlreadyExists, ObjectInfo, Stores, canonical, join
 from jobs import parquet
-from jobs.worklist import Shard, planned
+from jobs.parquet import always, maybe
+from jobs.worklist import Shard, planned, shard_indices, shard_uri
 from workers.failure import ErrorCode
 from workers.messages import Encoded, Reading
 from workers.views import ViewFailure
@@ -33,16 +33,6 @@ _LATER = (
 )  # fmt: skip
 _COUNTS_KEY = b"isofleet.part"  # in a part's key-value metadata: its Counts, as JSON
 _READERS = 16  # requests for the ends of parts at once: small ones, which wait for the store and not for a CPU
-_PART = re.compile(r"shard-(\d{5,})\.parquet")
-
-
-def _always(kind: pa.DataType, description: str, unit: str = "") -> Any:
-    return field(metadata={"type": kind, "nullable": False, "description": description, "unit": unit})
-
-
-def _maybe(kind: pa.DataType, description: str, unit: str = "") -> Any:
-    column = {"type": kind, "nullable": True, "description": description, "unit": unit}
-    return field(default=None, metadata=column)
 
 
 def _list(kind: pa.DataType, length: int = -1) -> pa.DataType:
@@ -62,71 +52,71 @@ _LOD = pa.struct(
 class Row:
     """What became of one image, or of one object of several. Raises ValueError where `status` disagrees with others."""
 
-    run_id: str = _always(pa.string(), "the run that wrote the row")
-    shard: int = _always(pa.int32(), "index of the shard, from 0")
-    item_id: str = _always(pa.string(), "the image's id, unique in the catalog and safe as a path")
-    source_uri: str = _always(pa.string(), "where the image lies; of an object, its first picture")
-    etag: str | None = _maybe(
+    run_id: str = always(pa.string(), "the run that wrote the row")
+    shard: int = always(pa.int32(), "index of the shard, from 0")
+    item_id: str = always(pa.string(), "the image's id, unique in the catalog and safe as a path")
+    source_uri: str = always(pa.string(), "where the image lies; of an object, its first picture")
+    etag: str | None = maybe(
         pa.string(), "the image's ETag when it was read, else in the catalog; of an object, one for all"
     )
-    source_bytes: int | None = _maybe(pa.int64(), "size of the image file; of an object, of all", "B")
-    width: int | None = _maybe(pa.int32(), "width of the upright image; of an object, of its first", "px")
-    height: int | None = _maybe(pa.int32(), "height of the upright image; of an object, of its first", "px")
-    view_uris: Sequence[str] | None = _maybe(
+    source_bytes: int | None = maybe(pa.int64(), "size of the image file; of an object, of all", "B")
+    width: int | None = maybe(pa.int32(), "width of the upright image; of an object, of its first", "px")
+    height: int | None = maybe(pa.int32(), "height of the upright image; of an object, of its first", "px")
+    view_uris: Sequence[str] | None = maybe(
         _list(pa.string()), "the pictures of an object, sorted; null for an image by itself"
     )
-    views_used: int | None = _maybe(pa.int32(), "how many of them the mesh was made of; null if none was read")
-    views_failed: Sequence[Mapping[str, str]] | None = _maybe(
+    views_used: int | None = maybe(pa.int32(), "how many of them the mesh was made of; null if none was read")
+    views_failed: Sequence[Mapping[str, str]] | None = maybe(
         _list(_VIEW_FAILED), "those that could not be used, and why: each a code below and a sentence"
     )
-    category: str = _always(pa.string(), "category of the object, which chose the weights")
-    status: Literal["ok", "failed"] = _always(pa.string(), "`ok` or `failed`")
-    error_code: str | None = _maybe(pa.string(), "why it failed: one of the codes below")
-    error_message: str | None = _maybe(pa.string(), "the same as a sentence, at most 500 characters")
-    attempts: int = _always(
+    category: str = always(pa.string(), "category of the object, which chose the weights")
+    status: Literal["ok", "failed"] = always(pa.string(), "`ok` or `failed`")
+    error_code: str | None = maybe(pa.string(), "why it failed: one of the codes below")
+    error_message: str | None = maybe(pa.string(), "the same as a sentence, at most 500 characters")
+    attempts: int = always(
         pa.int32(), "how often the image was tried; 0 if its catalog row was wrong, or it had no latent"
     )
-    carried_from: str | None = _maybe(pa.string(), "the run that made the mesh, if it was not this one")
-    mesh_uri: str | None = _maybe(pa.string(), "where the mesh lies; a carried row's below an earlier output")
-    mesh_bytes: int | None = _maybe(pa.int64(), "size of the mesh file", "B")
-    mesh_sha256: str | None = _maybe(pa.string(), "SHA-256 of the mesh file, hexadecimal")
-    format: str | None = _maybe(pa.string(), "`glb`, `obj`, `ply` or `stl`")
-    vertices: int | None = _maybe(pa.int64(), "vertices of the mesh")
-    faces: int | None = _maybe(pa.int64(), "triangles of the mesh")
-    watertight: bool | None = _maybe(pa.bool_(), "every edge has exactly two triangles")
-    volume: float | None = _maybe(
+    carried_from: str | None = maybe(pa.string(), "the run that made the mesh, if it was not this one")
+    mesh_uri: str | None = maybe(pa.string(), "where the mesh lies; a carried row's below an earlier output")
+    mesh_bytes: int | None = maybe(pa.int64(), "size of the mesh file", "B")
+    mesh_sha256: str | None = maybe(pa.string(), "SHA-256 of the mesh file, hexadecimal")
+    format: str | None = maybe(pa.string(), "`glb`, `obj`, `ply` or `stl`")
+    vertices: int | None = maybe(pa.int64(), "vertices of the mesh")
+    faces: int | None = maybe(pa.int64(), "triangles of the mesh")
+    watertight: bool | None = maybe(pa.bool_(), "every edge has exactly two triangles")
+    volume: float | None = maybe(
         pa.float64(), "enclosed volume; a training shape's bounding box has diagonal 1", "diagonal³ or, with size_m, m³"
     )
-    bounds: Sequence[float] | None = _maybe(
+    bounds: Sequence[float] | None = maybe(
         _list(pa.float32(), 6), "min x, y, z, max x, y, z in the file's axes", "diagonal or, with size_m, m"
     )
-    euler_number: int | None = _maybe(pa.int64(), "vertices − edges + faces: 2 for a sphere, 0 for a torus")
-    face_budget: int | None = _maybe(
+    euler_number: int | None = maybe(pa.int64(), "vertices − edges + faces: 2 for a sphere, 0 for a torus")
+    face_budget: int | None = maybe(
         pa.int64(), "triangles asked for; where `faces` is more, no closed mesh of so few was found"
     )
-    volume_change: float | None = _maybe(
+    volume_change: float | None = maybe(
         pa.float64(), "by which share smoothing and simplification changed the volume; 0.01 is 1 % more"
     )
-    lods: Sequence[Mapping[str, Any]] | None = _maybe(
+    lods: Sequence[Mapping[str, Any]] | None = maybe(
         _list(_LOD), "the levels of detail beside the mesh; the other columns are of the mesh itself"
     )
-    up_axis: str | None = _maybe(pa.string(), "which way is up in the file: `y` (front +Z) or `z` (front −Y)")
-    size_m: float | None = _maybe(
+    up_axis: str | None = maybe(pa.string(), "which way is up in the file: `y` (front +Z) or `z` (front −Y)")
+    size_m: float | None = maybe(
         pa.float64(), "the catalog's size of the object: the longest side of the mesh's bounding box", "m"
     )
-    resolution: int | None = _maybe(pa.int32(), "samples along an axis of the lattice")
-    points_evaluated: int | None = _maybe(pa.int64(), "points at which the decoder was asked")
-    precision: str | None = _maybe(pa.string(), "what the decoder computed in: `float32` or `bfloat16`")
-    latent: Sequence[float] | None = _maybe(
+    resolution: int | None = maybe(pa.int32(), "samples along an axis of the lattice")
+    points_evaluated: int | None = maybe(pa.int64(), "points at which the decoder was asked")
+    precision: str | None = maybe(pa.string(), "what the decoder computed in: `float32` or `bfloat16`")
+    latent: Sequence[float] | None = maybe(
         _list(pa.float32()), "the image's latent vector: search, deduplicate or re-mesh with it, without the image"
     )
-    weights_digest: str | None = _maybe(pa.string(), "SHA-256 of the weights' bundle, hexadecimal")
-    code_version: str = _always(pa.string(), "version of isofleet that made the mesh, or failed to")
-    fetch_ms: float | None = _maybe(pa.float32(), "reading the image from the store", "ms")
-    encode_ms: float | None = _maybe(pa.float32(), "image to latent: its share of the batch", "ms")
-    decode_ms: float | None = _maybe(pa.float32(), "latent to field", "ms")
-    mesh_ms: float | None = _maybe(pa.float32(), "field to checked mesh file", "ms")
-    upload_ms: float | None = _maybe(pa.float32(), "writing the mesh to the store", "ms")
+    weights_digest: str | None = maybe(pa.string(), "SHA-256 of the weights' bundle, hexadecimal")
+    code_version: str = always(pa.string(), "version of isofleet that made the mesh, or failed to")
+    fetch_ms: float | None = maybe(pa.float32(), "reading the image from the store", "ms")
+    encode_ms: float | None = maybe(pa.float32(), "image to latent: its share of the batch", "ms")
+    decode_ms: float | None = maybe(pa.float32(), "latent to field", "ms")
+    mesh_ms: float | None = maybe(pa.float32(), "field to checked mesh file", "ms")
+    upload_ms: float | None = maybe(pa.float32(), "writing the mesh to the store", "ms")
 
     def __post_init__(self) -> None:
         if self.status == "ok":
@@ -137,17 +127,7 @@ class Row:
             raise ValueError(f"row {self.item_id} is {self.status} with error {self.error_code}, mesh {self.mesh_uri}")
 
 
-SCHEMA = pa.schema(
-    [
-        pa.field(
-            column.name,
-            column.metadata["type"],
-            nullable=column.metadata["nullable"],
-            metadata={key: column.metadata[key] for key in ("description", "unit") if column.metadata[key]},
-        )
-        for column in fields(Row)
-    ]
-)
+SCHEMA = parquet.schema_of(Row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +200,7 @@ def write_part(stores: Stores, output: str, shard: Shard, rows: Sequence[Row]) -
 def committed(stores: Stores, output: str) -> set[int]:
     """The indices of the shards whose parts exist. Raises StoreError."""
     folder = _folder(output)
-    matches = (_PART.fullmatch(info.key) for info in stores.open(folder).list(folder))
-    return {int(match[1]) for match in matches if match}
+    return shard_indices(stores.open(folder), folder)
 
 
 def finished(stores: Stores, output: str) -> bool:
@@ -318,4 +297,4 @@ def _folder(output: str) -> str:
 
 def part_uri(output: str, shard_index: int) -> str:
     """Where the rows of a shard lie, once it is committed."""
-    return join(_folder(output), f"shard-{shard_index:05d}.parquet")
+    return shard_uri(_folder(output), shard_index)

@@ -1,4 +1,4 @@
-"""The pages of docs/reference: commands, configuration, manifest, error codes, metrics.
+"""The pages of docs/reference: commands, configuration, manifest, datasets, error codes, metrics.
 
 Works on: the declarations of all of these. Knows nothing about what they do. `python -m jobs.manual` (a part of
 `make docs`) writes the pages; the tests say when one is stale.
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import typer
 from pydantic import BaseModel
 
@@ -17,7 +18,9 @@ from cluster import manual as cluster_manual
 from cluster.config import Config
 from cluster.config.loading import in_words
 from jobs.cli import app
-from jobs.manifest import SCHEMA
+from jobs.manifest import SCHEMA as MANIFEST
+from jobs.training.failure import ShapeCode
+from jobs.training.shards import SCHEMA as DATASET
 from workers.failure import ErrorCode
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -51,6 +54,31 @@ A row with `carried_from` was not made by this run: an earlier output has it, an
 `run_id` and `shard` are this run's; all other columns are those of the run that made the mesh, attempts, versions and
 times included, and `mesh_uri` is where that run put it. Rows are carried over any number of runs; `carried_from` and
 `mesh_uri` stay. [incremental.md](../incremental.md) says when a row is carried, and what `OUTPUT/vanished/` is.
+"""
+
+_DATASET = """# Datasets
+
+<!-- Written by `make docs`: edit jobs/training/shards.py, jobs/training/failure.py or jobs/manual.py instead. -->
+
+`DATASET/shards/` is a folder of Parquet files, one per shard of the collection that `isofleet prepare` was given, each
+put at once and whole. Every shape has exactly one row. pandas, Polars and DuckDB read the folder as it is;
+[datasets.md](../datasets.md) has an example. The meanings below are also in each file's field metadata, and what its
+rows add up to in its key-value metadata as `isofleet.dataset`: JSON with `shapes`, `ok` (by split and category),
+`failed` (by code) and `categories`.
+
+## Columns
+
+| column | type | unit | null | meaning |
+|---|---|---|---|---|
+{columns}
+
+Of a failed row the last five are null, and so are `faces` and `share`.
+
+## Error codes
+
+| code | meaning |
+|---|---|
+{codes}
 """
 
 _ERRORS = """# Errors
@@ -110,14 +138,19 @@ def pages() -> dict[str, str]:
     return {
         "cli.md": _CLI.format(commands="".join(_commands(typer.main.get_command(app), "isofleet"))),
         "configuration.md": _CONFIGURATION.format(sections="".join(_sections(Config, ""))),
-        "errors.md": _ERRORS.format(codes="\n".join(f"| `{code.value}` | {code.meaning} |" for code in ErrorCode)),
-        "manifest.md": _MANIFEST.format(columns="\n".join(_columns())),
+        "dataset.md": _DATASET.format(columns="\n".join(_columns(DATASET)), codes=_codes(ShapeCode)),
+        "errors.md": _ERRORS.format(codes=_codes(ErrorCode)),
+        "manifest.md": _MANIFEST.format(columns="\n".join(_columns(MANIFEST))),
         "metrics.md": cluster_manual.markdown(),
     }
 
 
-def _columns() -> Iterator[str]:
-    for column in SCHEMA:
+def _codes(codes: type[ErrorCode] | type[ShapeCode]) -> str:
+    return "\n".join(f"| `{code.value}` | {code.meaning} |" for code in codes)
+
+
+def _columns(schema: pa.Schema) -> Iterator[str]:
+    for column in schema:
         kind = re.sub("element: | not null", "", str(column.type))
         notes = {key.decode(): value.decode() for key, value in column.metadata.items()}
         cells = f"`{column.name}`", kind, notes.get("unit", ""), "" if column.nullable else "never"

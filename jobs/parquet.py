@@ -1,10 +1,13 @@
 """Small Parquet tables as bytes, because stores take and give bytes.
 
-Works on: pyarrow tables with a fixed schema, and the ends of their files. Knows nothing about what the columns mean.
+Works on: pyarrow tables with a fixed schema, how a schema is declared, and the ends of their files. Knows nothing about
+what the columns mean.
 """
 
 import struct
 from collections.abc import Collection, Sequence
+from dataclasses import field, fields
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +18,32 @@ from cluster.store import ObjectInfo, ObjectStore
 # Our footers have some 11 KiB, of which the columns' descriptions are the most: one request fetches one whole.
 _TAIL = 32 * 1024
 _END = struct.Struct("<I4s")  # the footer's length and "PAR1" (Apache Parquet, "File Format")
+
+
+def always(kind: pa.DataType, description: str, unit: str = "") -> Any:
+    """A dataclass's field that is a column without nulls."""
+    return field(metadata={"type": kind, "nullable": False, "description": description, "unit": unit})
+
+
+def maybe(kind: pa.DataType, description: str, unit: str = "") -> Any:
+    """A dataclass's field that is a column with nulls, and null by default."""
+    column = {"type": kind, "nullable": True, "description": description, "unit": unit}
+    return field(default=None, metadata=column)
+
+
+def schema_of(row: type) -> pa.Schema:
+    """The columns that a dataclass of `always` and `maybe` declares, with what they mean as field metadata."""
+    return pa.schema(
+        [
+            pa.field(
+                column.name,
+                column.metadata["type"],
+                nullable=column.metadata["nullable"],
+                metadata={key: column.metadata[key] for key in ("description", "unit") if column.metadata[key]},
+            )
+            for column in fields(row)
+        ]
+    )
 
 
 def to_bytes(table: pa.Table) -> bytes:

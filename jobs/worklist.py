@@ -56,7 +56,7 @@ def plan(catalog: Catalog, output: str, stores: Stores, shard_size: int, *, writ
     fresh: Iterator[Shard] | None = None
     while last is None or not last.final:
         index = last.index + 1 if last else 0
-        uri = join(folder, f"shard-{index:05d}.parquet")
+        uri = shard_uri(folder, index)
         shard = _read_shard(store, uri, index) if fresh is None else None
         if shard is None:
             if planned:
@@ -92,7 +92,7 @@ def frozen(stores: Stores, output: str) -> Iterator[Shard]:
     folder = join(canonical(output), "catalog")
     store = stores.open(folder)
     for index in itertools.count():
-        shard = _read_shard(store, join(folder, f"shard-{index:05d}.parquet"), index)
+        shard = _read_shard(store, shard_uri(folder, index), index)
         if shard is None:
             return
         yield shard
@@ -114,13 +114,23 @@ def planned(stores: Stores, output: str) -> tuple[int, int, bool]:
         pass  # not yet
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}/_index.json cannot be read; delete it and run again") from error
-    numbers = (_SHARD.fullmatch(info.key) for info in store.list(folder))
-    last = max((int(number[1]) for number in numbers if number), default=None)
+    last = max(shard_indices(store, folder), default=None)
     if last is None:
         return 0, 0, False
-    uri = join(folder, f"shard-{last:05d}.parquet")
+    uri = shard_uri(folder, last)
     end, final, _ = _facts(parquet.notes(store, uri)[1], uri)
     return last + 1, end.count, final
+
+
+def shard_uri(folder: str, index: int) -> str:
+    """Where a shard, or what became of it, lies in its folder."""
+    return join(folder, f"shard-{index:05d}.parquet")
+
+
+def shard_indices(store: ObjectStore, folder: str) -> set[int]:
+    """The shards that lie in a folder. Raises StoreError."""
+    matches = (_SHARD.fullmatch(info.key) for info in store.list(folder))
+    return {int(match[1]) for match in matches if match}
 
 
 def _cut(catalog: Catalog, after: Position | None, first: int, size: int) -> Iterator[Shard]:

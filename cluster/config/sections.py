@@ -6,7 +6,7 @@ Works on: values and their bounds. Knows nothing about where they come from, or 
 import itertools
 import re
 import reprlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -156,6 +156,8 @@ class ImageSettings(_Section):
 class ReconstructSettings(_Section):
     """What is made of each image, and when a run has failed."""
 
+    section: ClassVar[str] = "reconstruct"
+
     weights: str | dict[str, str] = Field(
         default="embedded",
         description='Weights bundle: "embedded", a folder or URI, or one of these for each category.',
@@ -270,6 +272,42 @@ class MeshSettings(_Section):
         return lod
 
 
+class PrepareSettings(_Section):
+    """What isofleet prepare takes from a collection of shapes, and when it has failed."""
+
+    section: ClassVar[str] = "prepare"
+
+    shard_size: int = Field(default=64, ge=1, le=1024, description="Shapes to a shard, the unit of commit and resume.")
+    max_bytes: int = Field(default=512 * 1024 * 1024, ge=1, description="Largest file of a mesh, in bytes.")
+    max_faces: int = Field(default=2_000_000, ge=4, description="Most triangles that a mesh may have.")
+    max_failed: int | None = Field(
+        default=None,
+        ge=0,
+        description="The command fails when more shapes than this have failed; null sets no such bound.",
+    )
+    max_failed_percent: float | None = Field(
+        default=10.0,
+        ge=0,
+        le=100,
+        description="The command fails when more than this percentage of its shapes has failed; null sets no bound.",
+    )
+    budget_sample: int = Field(
+        default=1000,
+        ge=1,
+        description="It stops early when more than max_failed_percent of the shapes so far, and at least this many, "
+        "have failed.",
+    )
+    stop_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        le=3600,
+        description="After SIGTERM or Ctrl-C, longest time for shapes in flight to complete their shards, in seconds.",
+    )
+    item_timeout_seconds: float = Field(
+        default=600.0, gt=0, description="Longest time that one attempt at one shape may take, in seconds."
+    )
+
+
 class ActorSettings(_Section):
     """How many actors a run starts, what each reserves, and when one is given up."""
 
@@ -286,6 +324,10 @@ class ActorSettings(_Section):
     cpus_per_reconstructor: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
     meshers: int | None = Field(default=None, ge=1, description="Meshers; null starts one per CPU left over.")
     cpus_per_mesher: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
+    preparers: int | None = Field(
+        default=None, ge=1, description="Preparers, of isofleet prepare; null starts as many as the CPUs hold."
+    )
+    cpus_per_preparer: float = Field(default=1.0, ge=0, description="CPUs that each reserves.")
     queue_depth: int = Field(
         default=2,
         ge=1,
@@ -456,6 +498,7 @@ class Config(_Section):
     images: ImageSettings = ImageSettings()
     reconstruct: ReconstructSettings = ReconstructSettings()
     mesh: MeshSettings = MeshSettings()
+    prepare: PrepareSettings = PrepareSettings()
     actors: ActorSettings = ActorSettings()
     metrics: MetricsSettings = MetricsSettings()
     submit: SubmitSettings = SubmitSettings()

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cluster.errors import RequestError, RunError
-from jobs.cli import bundles, convert, doctor, evaluate, monitoring, operate, outputs, schedules, top, training
+from jobs.cli import bundles, convert, doctor, evaluate, monitoring, operate, outputs, prepare, schedules, top, training
 from jobs.cli.help import PROGRAM, WIDTH, Command, Group, UsageError, usage
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "top": top.top,
     },
     "Unattended": {"monitoring": monitoring.monitoring},
-    "Weights": {"train": training.train, "evaluate": evaluate.evaluate},
+    "Weights": {"prepare": prepare.prepare, "train": training.train, "evaluate": evaluate.evaluate},
 }
 for _heading, _commands in _COMMANDS.items():
     for _name, _function in _commands.items():

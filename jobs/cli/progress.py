@@ -1,6 +1,6 @@
 """How far a command is, for whoever waits at a terminal or reads a log.
 
-Works on: a run's `Progress` and how many images its catalog has, once somebody has counted them; or a count. Knows
+Works on: a run's `Progress` and how many items it has, once somebody has counted them; or a count. Knows
 nothing about how they come about.
 """
 
@@ -34,7 +34,8 @@ class _Story:
     """What there is to tell of a run at a moment. A run lists its catalog as it goes, and knows the total only at the
     end of it; `count`, if given, finds out beforehand, in a thread of its own."""
 
-    def __init__(self, count: Callable[[], int | None] | None) -> None:
+    def __init__(self, count: Callable[[], int | None] | None, items: str) -> None:
+        self._items = items
         self._pace = Pace()
         self._counted: int | None = None
         if count is not None:
@@ -54,23 +55,25 @@ class _Story:
         """How many are done, how many have failed, and how fast it goes."""
         done, total = now.before + now.done, self.total(now)
         rate = self._pace.see(time.monotonic(), now.done)
-        speed = "" if rate is None else f"{rate:.3g} images/s"
+        speed = "" if rate is None else f"{rate:.3g} {self._items}/s"
         if total is None:
-            return f"{done:,} images, more are being listed", f"{now.failed:,} failed", speed
+            return f"{done:,} {self._items}, more are being listed", f"{now.failed:,} failed", speed
         if rate is not None:
             speed += f", {timedelta(seconds=round((total - done) / rate))} left"
-        return f"{done:,} of {total:,} images", f"{now.failed:,} failed", speed
+        return f"{done:,} of {total:,} {self._items}", f"{now.failed:,} failed", speed
 
 
 @contextmanager
-def progress(count: Callable[[], int | None] | None = None) -> Iterator[Callable[["Progress"], None]]:
+def progress(
+    count: Callable[[], int | None] | None = None, items: str = "images"
+) -> Iterator[Callable[["Progress"], None]]:
     """A bar on a terminal; elsewhere a line every 30 s. `count` is asked for the total if somebody looks at a bar."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        with _lines() as show:
+        with _lines(items) as show:
             yield show
         return
-    story = _Story(count)
+    story = _Story(count, items)
     columns = (
         BarColumn(bar_width=24),
         TextColumn("{task.fields[done]}"),
@@ -92,8 +95,8 @@ def progress(count: Callable[[], int | None] | None = None) -> Iterator[Callable
 
 
 @contextmanager
-def _lines() -> Iterator[Callable[["Progress"], None]]:
-    story, last = _Story(None), time.monotonic()
+def _lines(items: str) -> Iterator[Callable[["Progress"], None]]:
+    story, last = _Story(None, items), time.monotonic()
 
     def line(now: "Progress") -> None:
         nonlocal last

@@ -13,12 +13,14 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.training.collection import POINTS, VOXELS
 from jobs.training.failure import ShapeCode, ShapeError
 from jobs.training.orientation import inside, outward, welded
 from jobs.training.sources import Examples, Geometry
 from workers.render import Camera, render
 
+# As collections have them; `dataset` asserts it. Importing them would bring PyTorch into every actor, and take longer
+# than preparing several shapes does.
+VOXELS, POINTS = 64, 8192
 VIEWS, VIEW_SIZE = 24, 137  # as in 3D-R2N2's renderings
 _ANYWHERE = POINTS // 4  # of the points; the others lie near the surface
 NEAR = (0.005, 0.03)  # standard deviations of their distance from it, in object units

@@ -186,6 +186,8 @@ def _examples(row: dict[str, NDArray], fine: bool) -> Examples:
     else:
         cells = np.stack(np.meshgrid(*[np.arange(VOXELS)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
         anywhere, anywhere_inside = _places(cells, VOXELS), voxels.reshape(-1)
+    if (white := (row["pixels"] == 255).all(axis=(1, 2))).any():
+        raise _bad(f"picture {int(np.argmax(white))} is white all over")
     near = _places(row["points_64"], side[64])
     views = tuple(_picture(grey) for grey in row["pixels"])
     return Examples(views, voxels, anywhere, anywhere_inside, near, row["values_64"][:, 0].astype(np.bool_))
@@ -196,7 +198,7 @@ def _places(indices: NDArray, side: int) -> NDArray[np.float32]:
 
 
 def _picture(grey: NDArray[np.uint8]) -> bytes:
-    """A PNG of grey and alpha: opaque where it is not white. What it gives an encoder is the same with any alpha."""
+    """A PNG of grey and alpha: opaque where it is not white."""
     alpha = np.where(grey < 255, 255, 0).astype(np.uint8)
     sink = io.BytesIO()
     Image.fromarray(np.stack([grey, alpha], axis=-1), "LA").save(sink, "PNG")

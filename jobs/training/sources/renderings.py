@@ -10,7 +10,7 @@ from cluster.store import Stores, canonical
 from jobs.training.failure import ShapeCode, ShapeError
 from jobs.training.sources.files import Opened
 from workers.failure import ItemError
-from workers.images import decode
+from workers.images import Framing, decode, prepare
 
 VIEWS = 24
 _PICTURE_BYTES = 4 << 20
@@ -40,12 +40,13 @@ class Renderings:
         pictures = []
         for name in names[:VIEWS]:
             try:
-                pictures.append(files.read(files.beside(f"{folder}/", name), _PICTURE_BYTES))
-                decode(pictures[-1], max_pixels=_MAX_PIXELS)
+                data = files.read(files.beside(f"{folder}/", name), _PICTURE_BYTES)
+                prepare(decode(data, max_pixels=_MAX_PIXELS), Framing(mode="fit"), 8)  # something is visible
+                pictures.append(data)
             except KeyError as error:
                 raise _missing(f"--renderings has no {folder}/{name}") from error
             except ItemError as error:
-                raise _missing(f"{folder}/{name} is no picture: {error.message.rstrip('.')}") from error
+                raise _missing(f"{folder}/{name} cannot be used: {error.message.rstrip('.')}") from error
         if len(pictures) < VIEWS:
             raise _missing(f"{folder} has {len(pictures)} pictures, and {VIEWS} are needed")
         return tuple(pictures)
