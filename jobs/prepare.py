@@ -406,7 +406,7 @@ def _conclude(
     within = budget.exceeded(config.prepare, failed, total.shapes) is None
     result = Result(
         dataset_id=record.dataset_id,
-        dataset=canonical(dataset),
+        dataset=canonical(dataset).rstrip("/"),
         kind=record.request.kind,
         shapes=total.shapes,
         ok=total.shapes - failed,

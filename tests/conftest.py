@@ -135,12 +135,12 @@ def s3(s3_server: str, s3_client) -> Iterator[S3]:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """32 small pictures of made-up objects, `<category>/<number>.png`: eight of each of four categories."""
     from jobs.training.collection import draw
-    from jobs.training.procedural import CATEGORIES, sample
+    from jobs.training.procedural import sample
     from jobs.training.tracer import random_camera
 
     folder = tmp_path_factory.mktemp("pictures")
     for number in range(32):
-        category = sorted(CATEGORIES)[number % 4]
+        category = ("airplane", "car", "chair", "table")[number % 4]  # those that the embedded weights know
         chance = np.random.default_rng(number)
         picture = draw(sample(category, number), random_camera(chance), chance, size=64)
         path = folder / category / f"{number}.png"

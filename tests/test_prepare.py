@@ -1,4 +1,4 @@
-"""From a collection to a dataset: real files, real actors, a real store."""
+"""From a collection to a dataset and into training's arrays: real files, real actors, a real store."""
 
 import hashlib
 import json
@@ -11,18 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import S3
-from shapes import CHAIR, TABLE, seat, shapenet, zipped
+from shapes import CHAIR, TABLE, contains, hdf5, seat, shapenet, zipped
 from test_cli import isofleet
 
 from cluster.config import Config, StoreSettings, load
-from cluster.errors import RunError
+from cluster.errors import RequestError, RunError
 from cluster.store import Stores
-from jobs.prepare import prepare
+from jobs.prepare import Asked, prepare
 from jobs.progress import Progress
 from jobs.stop import Stop
-from jobs.training import shards
+from jobs.training import dataset, shards
+from jobs.training.collection import POINTS, VOXELS
 from jobs.training.shards import split_for
+from workers.images import Framing
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -31,6 +34,7 @@ STORES = Stores(StoreSettings())
 SMALL = {"prepare.shard_size": 2, "actors.preparers": 1, "prepare.max_failed_percent": 100.0}
 OPTIONS = [f"--set={key}={value}" for key, value in SMALL.items()]
 NAMES = {CHAIR: ["a", "b", "c", "flat"], TABLE: ["d", "e", "torn"]}
+FIT = Framing(mode="fit")
 
 
 def configured(**more: object) -> Config:
@@ -127,6 +131,8 @@ def test_a_wish_to_stop_commits_what_is_in_flight(collection: Path, undisturbed:
         prepare(str(collection), str(target), configured(), on_progress=enough, stop=stop)
     assert 0 < len(parts(target)) < 4
     assert not (target / "_SUCCESS.json").exists()
+    with pytest.raises(RequestError, match="is not finished; give isofleet prepare the same once more"):
+        dataset.load(str(target), "train", FIT, STORES, tmp_path / "scratch")
     prepare(str(collection), str(target), configured())
     assert parts(target) == parts(undisturbed)
 
@@ -180,6 +186,48 @@ def test_two_shapes_of_one_id(tmp_path: Path) -> None:
     assert (result.ok, result.errors) == (1, {"duplicate_id": 1})
 
 
+# into training
+
+
+@pytest.fixture
+def loaded(undisturbed: Path, tmp_path: Path) -> tuple[Path, dataset.Collection]:
+    return tmp_path, dataset.load(str(undisturbed), "train", FIT, STORES, tmp_path)
+
+
+def test_training_sees_what_was_prepared(loaded: tuple[Path, dataset.Collection], undisturbed: Path) -> None:
+    scratch, found = loaded
+    good = [f"{synset}/{name}" for synset in NAMES for name in NAMES[synset] if name not in ("flat", "torn")]
+    assert list(found.ids) == [name for name in good if split_for(name, None) == "train"]
+    assert found.names == ("chair", "table")
+    assert [found.names[row] for row in found.categories] == [
+        "chair" if name.startswith(CHAIR) else "table" for name in found.ids
+    ]
+    assert found.views.shape == (len(found), 24, 128, 128)
+    assert found.views.dtype == torch.uint8
+    assert (found.views.flatten(2).amax(-1) > 60).all()
+    grid = found.voxel_grid(torch.arange(len(found)))
+    assert torch.equal(grid[0], grid[1])  # they are all the same stool
+    points, labels = found.labelled_points(torch.tensor([0]), POINTS, 0)
+    cells = ((points[0] + 0.5) * VOXELS).long().clamp(0, VOXELS - 1)
+    agree = grid[0, 0][cells[:, 0], cells[:, 1], cells[:, 2]] == labels[0]
+    assert agree.float().mean() > 0.85  # near the surface a cell and a point in it differ
+
+    made = {path: path.stat().st_mtime_ns for path in scratch.rglob("*.npy")}
+    again = dataset.load(str(undisturbed), "train", FIT, STORES, scratch)
+    assert torch.equal(again.views, found.views)
+    assert {path: path.stat().st_mtime_ns for path in scratch.rglob("*.npy")} == made
+    dataset.load(str(undisturbed), "train", Framing(mode="crop"), STORES, scratch)
+    assert len(list(scratch.rglob("views.npy"))) == 2
+    assert not list(scratch.glob(".*"))  # nothing half made
+
+
+def test_a_category_without_shapes_is_one_sentence(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="has no shape to validate with of the category"):
+        dataset.load(str(undisturbed), "validation", FIT, STORES, tmp_path)
+    with pytest.raises(RequestError, match=r"holds no dataset: there is no _dataset\.json"):
+        dataset.load(str(tmp_path), "train", FIT, STORES, tmp_path)
+
+
 def test_splits_are_shares_and_the_sources_word_stands() -> None:
     names = [f"{CHAIR}/{number}" for number in range(4000)]
     share = {split: np.mean([split_for(name, None) == split for name in names]) for split in shards.SPLITS}
@@ -188,3 +236,13 @@ def test_splits_are_shares_and_the_sources_word_stands() -> None:
     assert {split_for(name, "test") for name in names} == {"test"}
     assert np.mean([split_for(name, "train") == "validation" for name in names]) == pytest.approx(0.1, abs=0.02)
     assert {split_for(name, "train") for name in names} == {"train", "validation"}
+
+
+def test_hdf5_needs_no_rendering(tmp_path: Path) -> None:
+    hdf5(tmp_path / "03001627_vox256_img_train.hdf5", fine=True, rows=3)
+    result = prepare(str(tmp_path), str(tmp_path / "data"), configured(), Asked(limit=2))
+    assert (result.kind, result.ok, result.categories) == ("hdf5", 2, {"chair": 2})
+    found = dataset.load(str(tmp_path / "data"), "train", Framing(mode="crop"), STORES, tmp_path / "scratch")
+    points, labels = found.labelled_points(torch.tensor([0]), POINTS, 0)
+    # float16 moves a point by a ten-thousandth
+    assert (contains(points[0].numpy()) == labels[0].bool().numpy()).mean() > 0.999

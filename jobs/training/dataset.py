@@ -1,19 +1,39 @@
-"""A stored dataset: the record of how it was asked for, which resuming must ask again.
+"""A stored dataset: the record of how it was asked for, and how it becomes a collection that training sees.
 
-Works on: `DATASET/_dataset.json`. Knows nothing about meshes, or how shapes are prepared.
+Works on: `DATASET/_dataset.json` and the shards beside it. Knows nothing about meshes, or how shapes are prepared.
 """
 
+import hashlib
+import json
+import os
 import secrets
+import shutil
+import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.errors import RequestError
-from cluster.store import AlreadyExists, NotFound, Stores, TooLarge, canonical, join
+from cluster.errors import RequestError, RunError
+from cluster.store import AlreadyExists, NotFound, ObjectInfo, StoreError, Stores, TooLarge, canonical, join
+from jobs import worklist
 from jobs.run import code_version
+from jobs.training import preparation, shards
+from jobs.training.collection import POINTS, VOXELS, Collection
+from jobs.training.shards import Counts
+from jobs.training.sources.source import Split
+from workers.encoder import IMAGE_SIZE
+from workers.failure import ItemError
+from workers.images import Framing, decode, prepare
 
 RECORD = "_dataset.json"
+_FORMAT = 1  # of the mapped files; another makes them anew
+_VIEW_PIXELS = 1024 * 1024
+assert (VOXELS, POINTS) == (preparation.VOXELS, preparation.POINTS), "shards hold what collections have"
 
 
 class Request(BaseModel):
@@ -98,6 +118,123 @@ def read(stores: Stores, dataset: str) -> Record:
         raise RequestError(f"{dataset} holds no dataset: there is no {RECORD} in it; see isofleet prepare.") from error
     except (ValidationError, TooLarge) as error:
         raise RequestError(f"{uri} is not a dataset's record of this version; choose another DATASET.") from error
+
+
+def load(uri: str, split: Split, framing: Framing, stores: Stores, scratch: Path) -> Collection:
+    """The shapes of a `split` that were prepared, their views in the `framing`, as files mapped into memory.
+
+    They are made below `scratch` once for a dataset, split and framing, whole or not at all, and used again by
+    whoever asks for the same. About 16 kB a view and 82 kB more a shape.
+
+    Raises RequestError: `uri` is no dataset or is not finished, or a category of it has no shape in the split.
+    RunError: a shard is damaged. StoreError is turned into one of the two.
+    """
+    where = canonical(uri).rstrip("/")
+    try:
+        record = read(stores, where)
+        planned, _, whole = worklist.planned(stores, where)
+        parts = list(shards.counted(stores, where))
+        if not whole or len(parts) < planned:
+            raise RequestError(f"{uri} is not finished; give isofleet prepare the same once more.")
+        total = sum((counts for _, _, counts in parts), Counts())
+        found = total.ok.get(split, {})
+        if missing := sorted(total.categories.keys() - found.keys()):
+            raise RequestError(
+                f"{uri} has no shape to {_purpose(split)} of the category {missing[0]}: prepare more of it, or the "
+                "dataset without it by --category."
+            )
+        target = Path(scratch) / _digest(record, [(index, info) for index, info, _ in parts], split, framing)
+        if not target.is_dir():
+            making = Path(scratch) / f".{target.name}-{uuid.uuid4().hex}"
+            try:
+                making.mkdir(parents=True)
+                _fill(making, where, split, framing, stores, parts)
+                _publish(making, target)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        return _mapped(target)
+    except StoreError as error:
+        raise RunError(f"{uri} cannot be read: {error}.") from error
+    except OSError as error:
+        raise RequestError(f"{scratch}: the dataset cannot be kept there ({error.strerror}).") from error
+
+
+def _digest(record: Record, parts: list[tuple[int, ObjectInfo]], split: Split, framing: Framing) -> str:
+    """What the mapped files are a function of."""
+    told = [_FORMAT, record.dataset_id, [(index, info.size, info.etag) for index, info in parts], split]
+    return hashlib.sha256(json.dumps([told, framing.model_dump()]).encode()).hexdigest()[:32]
+
+
+def _fill(
+    folder: Path,
+    where: str,
+    split: Split,
+    framing: Framing,
+    stores: Stores,
+    parts: list[tuple[int, ObjectInfo, Counts]],
+) -> None:
+    """Write the files of a collection, one shard in memory at a time."""
+    count = sum(sum(counts.ok.get(split, {}).values()) for _, _, counts in parts)
+    names = sorted({name for _, _, counts in parts for name in counts.categories})
+    arrays: dict[str, Any] = {}
+    ids: list[str] = []
+    for index, _, counts in parts:
+        if not counts.ok.get(split):
+            continue
+        for row in shards.read(stores, where, index).to_pylist():
+            if row["status"] != "ok" or row["split"] != split:
+                continue
+            try:
+                values = _values(row, names.index(row["category"]), framing)
+            except (ItemError, ValueError) as error:
+                raise RunError(f"{where}: the row of {row['item_id']} is damaged ({error})") from error
+            for name, value in values.items():
+                if name not in arrays:
+                    arrays[name] = np.lib.format.open_memmap(
+                        folder / f"{name}.npy", "w+", value.dtype, (count, *value.shape)
+                    )
+                arrays[name][len(ids)] = value
+            ids.append(row["item_id"])
+    if len(ids) != count:
+        raise RunError(f"{where} counts {count} shapes to {_purpose(split)}, but holds {len(ids)}; prepare it anew")
+    for array in arrays.values():
+        array.flush()
+    (folder / "names.json").write_text(json.dumps({"names": names, "ids": ids}), encoding="utf-8")
+
+
+def _values(row: dict[str, Any], category: int, framing: Framing) -> dict[str, NDArray]:
+    """Raises ItemError, ValueError."""
+    ink = [prepare(decode(view, max_pixels=_VIEW_PIXELS), framing, IMAGE_SIZE) for view in row["views"]]
+    return {
+        "views": np.round(np.stack(ink) * 255).astype(np.uint8),
+        "voxels": np.frombuffer(row["voxels"], np.uint8).reshape(VOXELS**3 // 8),
+        "points": np.frombuffer(row["points"], "<f2").astype(np.float16).reshape(POINTS, 3),
+        "inside": np.frombuffer(row["inside"], np.uint8).reshape(POINTS // 8),
+        "categories": np.array(category, np.int64),
+    }
+
+
+def _publish(making: Path, target: Path) -> None:
+    """Give finished files their name. Whoever was first, its files are the same."""
+    try:
+        os.rename(making, target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _mapped(folder: Path) -> Collection:
+    # Copy on write: PyTorch warns of memory that it may not write to.
+    tensors = {
+        name: torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c"))
+        for name in ("views", "voxels", "points", "inside", "categories")
+    }
+    told = json.loads((folder / "names.json").read_text(encoding="utf-8"))
+    return Collection(**tensors, names=tuple(told["names"]), ids=tuple(told["ids"]))
+
+
+def _purpose(split: Split) -> str:
+    return {"train": "train with", "validation": "validate with", "test": "test with"}[split]
 
 
 def _short(value: Any) -> str:

@@ -23,7 +23,7 @@ from workers.render import Camera, render
 VOXELS, POINTS = 64, 8192
 VIEWS, VIEW_SIZE = 24, 137  # as in 3D-R2N2's renderings
 _ANYWHERE = POINTS // 4  # of the points; the others lie near the surface
-NEAR = (0.005, 0.03)  # standard deviations of their distance from it, in object units
+NEAR = (0.007, 0.03)  # standard deviations of their distance from it along each axis, in object units
 _FLAT = 1e-4  # of the diagonal: what has a thinner bounding box encloses nothing that a lattice could show
 _CLOSE, _FAR = 1.04, 1.5  # times the distance from which the object just fills the picture
 _OWN = 0.5  # share of the views in which a mesh with colours has them
