@@ -18,6 +18,7 @@ from jobs.training.procedural.bench import bench
 from jobs.training.procedural.car import car
 from jobs.training.procedural.chair import chair
 from jobs.training.procedural.lamp import lamp
+from jobs.training.procedural.rifle import rifle
 from jobs.training.procedural.sofa import sofa
 from jobs.training.procedural.table import table
 
@@ -27,6 +28,7 @@ CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "car": car,
     "chair": chair,
     "lamp": lamp,
+    "rifle": rifle,
     "sofa": sofa,
     "table": table,
 }

@@ -1,0 +1,21 @@
+"""Rifles: which kinds there are, and how often each occurs.
+
+Works on: a random generator. Knows nothing about pictures, points or networks.
+"""
+
+from numpy.random import Generator
+
+from jobs.training.fields import Shape
+from jobs.training.procedural import rifle_classic as classic
+from jobs.training.procedural import rifle_modern as modern
+from jobs.training.procedural.profiles import pick
+
+FAMILIES = [
+    (28, modern.assault), (6, modern.bullpup), (12, classic.hunting), (9, classic.service), (13, classic.sniper),
+    (11, classic.shotgun), (10, modern.submachine), (5, classic.lever), (4, classic.musket), (7, modern.machine_gun),
+]  # fmt: skip
+
+
+def rifle(random: Generator) -> Shape:
+    """A rifle of one of the `FAMILIES`; the muzzle is at −Z."""
+    return pick(random, FAMILIES)
