@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.ndimage import label
 
+from jobs.training.contact_sheet import contact_sheet
 from jobs.training.fields import Fields, Shape
 from jobs.training.procedural import CATEGORIES, sample
 
@@ -62,3 +63,11 @@ def test_no_two_objects_are_alike(category: str) -> None:
 @every_category
 def test_objects_are_of_few_solids(category: str) -> None:
     assert max(len(shape.solids) for shape in samples(category)) <= MOST_SOLIDS
+
+
+def test_a_contact_sheet_shows_every_object() -> None:
+    page = np.asarray(contact_sheet(["chair", "table"], 2, seed=3))
+    assert page.shape == (2 * 96, 2 * 96, 3)
+    tiles = page.reshape(2, 96, 2, 96, 3).swapaxes(1, 2)
+    drawn = (tiles < 255).any(axis=-1).mean(axis=(2, 3))
+    assert (drawn > 0.05).all() and (drawn < 0.8).all()
