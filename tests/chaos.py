@@ -83,13 +83,13 @@ class Report:
 def draw_pictures(folder: Path, count: int) -> None:
     """`count` small pictures that all differ, one in twenty of them broken, in four categories."""
     from jobs.training.collection import draw
-    from jobs.training.procedural import CATEGORIES, sample
+    from jobs.training.procedural import sample
     from jobs.training.tracer import random_camera
 
     drawn = []
     for number in range(16):
         chance = np.random.default_rng(number)
-        category = sorted(CATEGORIES)[number % 4]
+        category = ("airplane", "car", "chair", "table")[number % 4]  # those that the embedded weights know
         drawn.append((category, draw(sample(category, number), random_camera(chance), chance, size=64).rgba))
     for number in range(count):
         category, picture = drawn[number % len(drawn)]
