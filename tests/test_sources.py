@@ -11,7 +11,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from shapes import CHAIR, TABLE, contains, hdf5, obj, renderings, seat, shapenet, zipped
+from shapes import CHAIR, TABLE, box, contains, hdf5, obj, renderings, seat, shapenet, zipped
 
 from cluster.config import StoreSettings
 from cluster.errors import RequestError
@@ -237,13 +237,34 @@ def test_holes_and_flipped_faces_leave_it_solid(
     assert iou(occupied(soup), stool) > 0.9
 
 
+def test_sheets_are_as_thick_as_a_voxel() -> None:
+    """A seat and a back that are single polygons, over a closed box: the box is full, and the seat is there."""
+    seat_and_back = trimesh.Trimesh(
+        [[-1, 0, -1], [1, 0, -1], [1, 0, 1], [-1, 0, 1], [-1, 2, 1], [1, 2, 1]],
+        [[0, 1, 2], [0, 2, 3], [3, 2, 5], [3, 5, 4]],
+    ).subdivide()
+    mesh = trimesh.util.concatenate([seat_and_back, box((0.4, 1, 0.4), (0, -0.52, 0))])
+    found = occupied(as_geometry(mesh))
+    side = 2 * VOXELS / np.linalg.norm([2, 3.02, 2])  # of the seat, in voxels
+    assert found.any(axis=1).sum() == pytest.approx(side**2, rel=0.1)  # the seat, seen from above
+    assert found[:, 40].sum() == pytest.approx(side, rel=0.1)  # the back, one voxel thick
+    assert found[32, :25, 32].sum() >= 0.5 * side  # the box below the seat is full
+
+
+def test_a_body_without_its_underside_is_full() -> None:
+    body = box((2, 0.7, 1), (0, 0, 0)).subdivide()
+    faces = body.faces[body.triangles_center[:, 1] > -0.34]
+    found = occupied(Geometry(np.asarray(body.vertices), np.asarray(faces)))
+    assert iou(found, occupied(as_geometry(body))) > 0.9
+
+
 @pytest.mark.parametrize(
     ("mesh", "code"),
     [
         (Geometry(np.zeros((3, 3)), np.array([[0, 1, 2]])), ShapeCode.DEGENERATE),
         (Geometry(np.eye(3), np.array([[0, 1, 1], [2, 2, 2], [0, 0, 2]])), ShapeCode.EMPTY_MESH),
         (Geometry(np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]])), ShapeCode.DEGENERATE),
-        (Geometry(np.eye(3), np.array([[0, 1, 2]])), ShapeCode.ZERO_VOLUME),
+        (as_geometry(box((1, 0.003, 0.003), (0, 0, 0))), ShapeCode.ZERO_VOLUME),
         (Geometry(np.eye(3) * 1e300 * 1e8, np.array([[0, 1, 2]])), ShapeCode.DEGENERATE),
     ],
 )

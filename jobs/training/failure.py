@@ -24,7 +24,7 @@ class ShapeCode(StrEnum):
     NOT_FINITE = "not_finite", "a coordinate is not a number or infinite"
     TOO_MANY_FACES = "too_many_faces", "more triangles than prepare.max_faces"
     DEGENERATE = "degenerate", "flat: one side of its bounding box is next to nothing"
-    ZERO_VOLUME = "zero_volume", "no sample of the 64³ lattice lies inside: sheets that enclose nothing"
+    ZERO_VOLUME = "zero_volume", "no sample of the 64³ lattice lies inside: it is thinner than a voxel everywhere"
     VIEWS_MISSING = "views_missing", "--renderings has not the 24 pictures of it, or one is damaged"
     BAD_EXAMPLE = "bad_example", "the HDF5 file's row has labels other than 0 and 1, indices off the grid, or no inside"
     DUPLICATE_ID = "duplicate_id", "an earlier shape of the collection has the same id"

@@ -11,13 +11,16 @@ share a place become one, faces that share their corners become one, and each pa
 turned to the side from which it is seen: the vote of Takayama et al., "A Simple Method for Correcting Facet
 Orientations in Polygon Meshes Based on Ray Casting", JCGT 2014, but with pictures instead of random rays, so that it
 is the same every time.
+
+A sheet, such as a seat that is a single polygon, has no inside at all. Where it can be seen from both sides it is made
+a slab as thick as a voxel, as the authors' voxels have it.
 """
 
 import igl
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.render import Camera, seen
+from workers.render import Camera, seen, vertex_normals
 
 _GRID = 1 << 20  # places that differ by less than a millionth of the diagonal are one
 _LOOKS = [
@@ -26,7 +29,8 @@ _LOOKS = [
     Camera(10.0, -85.0, 4.0, 16.0),
 ]
 _LOOK_SIZE = 192  # pixels a side
-_CLEAR = 0.2  # of a patch's pixels, by which one side must lead: a sheet is seen from both
+_CLEAR = 0.3  # of a patch's pixels, by which one side must lead
+SHEET = 1 / 64  # thickness, in object units, that a sheet is given: one that the 64³ lattice cannot miss
 
 
 def welded(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
@@ -48,8 +52,9 @@ def welded(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDA
     return vertices[first], corners[which], which
 
 
-def outward(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`faces` of a welded mesh, turned so that the sides which can be seen from outside are the outsides.
+def outward(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`faces` of a welded mesh, turned so that the sides which can be seen from outside are the outsides; and which of
+    them, bool[F], belong to a sheet: a patch with a rim that is seen from both sides alike.
 
     A patch that cannot be seen, or is seen from both sides alike, is turned so that it encloses a positive volume
     with the origin.
@@ -63,9 +68,37 @@ def outward(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[
         pixels += np.bincount(patch[nearest], minlength=count)
     a, b, c = (vertices[patched[:, corner]] for corner in range(3))
     volumes = np.bincount(patch, np.einsum("ij,ij->i", a, np.cross(b, c)), count)
-    wrong = np.where(np.abs(votes) > _CLEAR * pixels, votes < 0, volumes < 0)
+    clear = np.abs(votes) > _CLEAR * pixels
+    wrong = np.where(clear, votes < 0, volumes < 0)
     turned: NDArray[np.int64] = np.where(wrong[patch][:, None], patched[:, ::-1], patched)
-    return turned
+    return turned, (~clear & (pixels > 0) & _rimmed(patched, patch, count))[patch]
+
+
+def solid(
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], sheets: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The mesh with each sheet as a slab, SHEET thick: two skins, of which each faces away from the other."""
+    if not sheets.any():
+        return vertices, faces
+    used, corners = np.unique(faces[sheets], return_inverse=True)
+    corners = corners.reshape(-1, 3)
+    places = vertices[used]
+    normals = vertex_normals(places, corners)
+    offset = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30) * (SHEET / 2)
+    kept, over = len(vertices), len(vertices) + len(places)
+    return (
+        np.concatenate([vertices, places + offset, places - offset]),
+        np.concatenate([faces[~sheets], corners + kept, corners[:, ::-1] + over]),
+    )
+
+
+def _rimmed(faces: NDArray[np.int64], patch: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """bool[count]: which patches have an edge that no other face shares."""
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    _, edge, shared = np.unique(
+        ends[:, 0] * (int(faces.max()) + 1) + ends[:, 1], return_inverse=True, return_counts=True
+    )
+    return np.bincount(patch.repeat(3), shared[edge] == 1, count) > 0
 
 
 def inside(vertices: NDArray[np.float64], faces: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.training.failure import ShapeCode, ShapeError
-from jobs.training.orientation import inside, outward, welded
+from jobs.training.orientation import inside, outward, solid, welded
 from jobs.training.sources import Examples, Geometry
 from workers.render import Camera, render
 
@@ -64,14 +64,17 @@ def _sampled(shape: Geometry, random: Generator) -> Prepared:
     welded_vertices, corners, which = welded(vertices, faces)
     if not len(corners):
         raise ShapeError(ShapeCode.EMPTY_MESH, "It has no triangle with an area.")
-    turned = outward(welded_vertices, corners)
+    turned, sheets = outward(welded_vertices, corners)
     axis = (np.arange(VOXELS) + 0.5) / VOXELS - 0.5
     lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     points = scattered(welded_vertices, turned, random).astype(np.float16)
-    labels = inside(welded_vertices, turned, np.concatenate([lattice, points.astype(np.float64)]))
+    whole = solid(welded_vertices, turned, sheets)
+    labels = inside(*whole, np.concatenate([lattice, points.astype(np.float64)]))
     voxels = labels[: len(lattice)]
     if not voxels.any():
-        raise ShapeError(ShapeCode.ZERO_VOLUME, "No sample of the 64³ lattice lies inside: it encloses no volume.")
+        raise ShapeError(
+            ShapeCode.ZERO_VOLUME, "No sample of the 64³ lattice lies inside: it encloses no volume that could be seen."
+        )
     views = shape.views
     if views is None:
         views = tuple(pictures(welded_vertices, turned, None if colors is None else colors[which], random))
