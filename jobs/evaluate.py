@@ -19,7 +19,7 @@ from cluster.config import Config
 from cluster.errors import RequestError, RunError
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import parquet
-from jobs.evaluation import baselines, examples, measure, page, summary
+from jobs.evaluation import autoencoder, baselines, examples, measure, page, summary
 from jobs.evaluation.examples import PROCEDURAL, Examples
 from jobs.evaluation.measure import Answer, Task
 from jobs.evaluation.shapes import LatticeTruth
@@ -33,7 +33,7 @@ from workers.model import Model, load_model
 _MOST_OBJECTS = 50  # that the page lists one by one
 TRAINING = 1024  # objects that the baselines are made of
 # The methods, as the rows call them.
-BUNDLE, AGAINST, MEAN_SHAPE, NEAREST = "bundle", "against", "mean_shape", "nearest"
+BUNDLE, AGAINST, AUTOENCODER, MEAN_SHAPE, NEAREST = "bundle", "against", "autoencoder", "mean_shape", "nearest"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,12 +80,14 @@ def evaluate(
     categories: Sequence[str] = (),
     objects: int | None = None,
     training: int = TRAINING,
+    checkpoints: str | None = None,
     report: Callable[[str], None] = lambda line: None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Measure `bundle`, and on the same pictures the bundle `against` and the baselines, of `training` objects (0: no
     baselines). Writes items.parquet, metrics.json and index.html below `output`, and returns what metrics.json holds.
 
+    `checkpoints` are those of the training, whose autoencoder is measured as well.
     `data` is `procedural` or the address of a folder with pictures and voxels; `objects` are at most so many.
     Raises RequestError, RunError.
     """
@@ -97,6 +99,8 @@ def evaluate(
     shown = _examples(data, config, list(models.values()), categories, objects)
     report(shown.about)
     seen = {name: _Seen(model, _latents(model, shown)) for name, model in models.items()}
+    if checkpoints is not None:
+        seen[AUTOENCODER] = _autoencoded(autoencoder.load(checkpoints, config), shown)
     known = _known(training, shown, seen[BUNDLE]) if training else None
     if known:
         report(f"baselines from {len(known.training)} training objects")
@@ -117,7 +121,9 @@ def evaluate(
         "baselines": _facts(known) if known else None,
         "methods": means,
         "gains": {
-            other: summary.gains(rows, BUNDLE, other, shown.categories) for other in means if other != BUNDLE
+            other: summary.gains(rows, BUNDLE, other, shown.categories)
+            for other in (AGAINST, MEAN_SHAPE, NEAREST)
+            if other in means
         },
         "resolution": VOXELS,
         "device": models[BUNDLE].device,
@@ -175,6 +181,11 @@ def _latents(model: Model, shown: Examples) -> list[NDArray[np.float32] | ItemEr
     return [picture if isinstance(picture, ItemError) else next(latents) for picture in pictures]
 
 
+def _autoencoded(known: autoencoder.Autoencoder, shown: Examples) -> _Seen:
+    truths = [example.truth.body().inside for example in shown.examples]
+    return _Seen(known.model, list(known.latents(truths)))
+
+
 def _known(count: int, shown: Examples, seen: _Seen) -> _Known | None:
     """The baselines of `count` made-up training objects, of those categories of the examples that there are."""
     names = [name for name in shown.categories if name in CATEGORIES]
@@ -211,7 +222,7 @@ def _looks(rows: list[dict[str, Any]], shown: Examples, seen: dict[str, _Seen]) 
             place = places[row["id"], row["category"], row["view"]]
             picture = pictures[place]
             assert not isinstance(picture, ItemError), "it has a mesh"
-            made = {method: one.mesh(place) for method, one in seen.items()}
+            made = {method: one.mesh(place) for method, one in seen.items() if method != AUTOENCODER}
             yield page.Look(name, row, picture, made, shown.examples[place].truth.body().mesh)
 
 

@@ -17,14 +17,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cluster.config import Config, StoreSettings
+from cluster.errors import RequestError
+from cluster.store import Stores
 from jobs import cli
-from jobs.evaluation import baselines, measure, metrics, page, summary
-from jobs.evaluation.examples import SEED
+from jobs.evaluation import autoencoder, baselines, measure, metrics, page, summary
+from jobs.evaluation.examples import SEED, renderings
 from jobs.evaluation.shapes import LatticeTruth, VoxelTruth, of_lattice
 from jobs.training import procedural
+from jobs.training.checkpoints import Checkpoint, Checkpoints
 from jobs.training.collection import VOXELS, Collection
 from jobs.training.fields import Fields, Shape
-from jobs.training.plan import HELD_OUT
+from jobs.training.plan import HELD_OUT, Plan
+from jobs.training.stages import Networks
 from workers import load_model, weights
 from workers.decoder import Decoder, LatticeField
 from workers.encoder import Encoder
@@ -228,9 +233,6 @@ def test_a_folder_as_3d_r2n2_has_it(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.skipif(not RENDERINGS.is_dir(), reason="../shared/renderings is not here")
 def test_real_voxels_are_read_as_they_are_meant() -> None:
     """What the protocol says of itself: another chair's true shape scores 0.21, and the truth itself everything."""
-    from cluster.config import Config
-    from jobs.evaluation.examples import renderings
-
     found = renderings(str(RENDERINGS), Config(), None, ())
     assert found is not None
     assert len(found.examples) == 3 * 24
@@ -238,6 +240,51 @@ def test_real_voxels_are_read_as_they_are_meant() -> None:
     scores = np.array([[truth.iou(other.body()) for other in truths] for truth in truths])
     assert np.diag(scores).min() > 0.96
     assert scores[~np.eye(3, dtype=bool)].mean() == pytest.approx(0.21, abs=0.01)
+
+
+def checkpoint(folder: Path, joint_steps: int, stage: int, step: int) -> Networks:
+    """What a training of an autoencoder, then of an image encoder, then perhaps of both, leaves at some step."""
+    torch.manual_seed(1)
+    plan = Plan(
+        name="tiny", categories=("car",), latent_size=8, decoder_width=2, encoder_width=2,
+        schedule={"joint_steps": joint_steps, "voxel_width": 2},
+    )  # fmt: skip
+    networks = Networks(plan)
+    torch.nn.init.normal_(networks.decoder.layers[-1].weight, std=5.0)
+    state = {"plan": plan.model_dump(mode="json"), "progress": {"stage": stage, "step": step}}
+    tensors = {f"networks.{name}": value for name, value in networks.state_dict().items()}
+    Checkpoints(str(folder), Stores(StoreSettings()), keep=2).save(step, Checkpoint(state, tensors), [])
+    return networks
+
+
+def test_the_autoencoder_of_a_training(tmp_path: Path) -> None:
+    networks = checkpoint(tmp_path / "kept", joint_steps=0, stage=2, step=7)
+    inside = lattice_of(procedural.sample("car", 1))
+    found = autoencoder.load(str(tmp_path / "kept"), Config())
+    with torch.inference_mode():
+        expected = networks.voxel_encoder.eval()(torch.from_numpy(inside[None, None]).float())[0]
+    assert np.allclose(found.latents([inside])[0], expected, atol=1e-6)
+    arguments = ["--objects", "1", "--category", "car", "--training", "0", "--checkpoints", str(tmp_path / "kept")]
+    assert run("evaluate", "embedded", str(tmp_path / "out"), *arguments) == 0
+    rows = pq.read_table(tmp_path / "out" / "items.parquet").to_pylist()
+    assert [one["method"] for one in rows] == ["bundle", "autoencoder"]
+    assert rows[1]["iou"] is not None or rows[1]["error_code"] == "no_surface"
+    well_formed((tmp_path / "out" / "index.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("joint_steps", "stage", "step", "sentence"),
+    [(0, 0, 5, "not trained yet"), (9, 2, 1, "joint training"), (9, 3, 0, "joint training"), (9, 2, 0, None)],
+)
+def test_an_autoencoder_that_is_not_there(
+    joint_steps: int, stage: int, step: int, sentence: str | None, tmp_path: Path
+) -> None:
+    checkpoint(tmp_path, joint_steps, stage, step)
+    if sentence is None:  # joint training has not begun
+        autoencoder.load(str(tmp_path), Config())
+        return
+    with pytest.raises(RequestError, match=sentence):
+        autoencoder.load(str(tmp_path), Config())
 
 
 def collection(voxels: np.ndarray, categories: list[int]) -> Collection:
@@ -336,6 +383,7 @@ def run(*arguments: str) -> int:
         (["--data", "{tmp}/empty"], "holds no CATEGORY/ID/model.binvox"),
         (["--data", "{tmp}/bad"], "is no binvox file"),
         (["--data", "{tmp}/damaged"], "is a damaged binvox file"),
+        (["--checkpoints", "{tmp}/empty"], "holds no checkpoint of a training"),
         (["--data", "{tmp}/bad", "--category", "unicorn"], "--category unicorn: {tmp}/bad has chair"),
     ],
 )

@@ -33,6 +33,9 @@ def evaluate(
     training: Annotated[
         int, typer.Option(min=0, help="Training objects that the two baselines know; 0 leaves the baselines out.")
     ] = 1024,
+    checkpoints: Annotated[
+        str | None, typer.Option(help="Checkpoints of the training, to measure its autoencoder, too.")
+    ] = None,
     as_json: JsonOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -53,7 +56,8 @@ def evaluate(
     with counting("measured") as show:
         facts = measure(
             bundle, output, chosen, data=data, against=against, categories=category or (), objects=objects,
-            training=training, report=lambda line: typer.echo(line, err=True), on_progress=show,
+            training=training, checkpoints=checkpoints, report=lambda line: typer.echo(line, err=True),
+            on_progress=show,
         )  # fmt: skip
     for line in _table(facts):
         typer.echo(line, err=as_json)
@@ -77,7 +81,7 @@ def _table(facts: dict[str, Any]) -> list[str]:
     for category in categories:
         cells = (methods[method].get(category, {}).get("iou") for method in methods)
         lines.append(category.ljust(wide) + "".join(f"  {'–' if one is None else f'{one:.3f}':>14}" for one in cells))
-    for method in ("bundle", "against"):
+    for method in ("bundle", "against", "autoencoder"):
         if method not in methods:
             continue
         mean = methods[method]["mean"]

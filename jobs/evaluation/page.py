@@ -34,7 +34,7 @@ _MEASURES = {
     "normal_consistency": ("Normal consistency", 3, "↑"),
     "whole": ("In one piece", 2, "↑"),
 }
-_METHODS = {"mean_shape": "mean shape", "nearest": "nearest training shape"}
+_METHODS = {"autoencoder": "autoencoder", "mean_shape": "mean shape", "nearest": "nearest training shape"}
 
 _STYLE = """
 h2 { margin: 40px 0 2px; } main > p { color: var(--muted); max-width: 90ch; margin: 2px 0 8px; }
@@ -85,10 +85,10 @@ def html(
         f"<p>{_about_baselines(facts)}</p>",
         _iou_table(facts, names, categories),
     ]
-    for method in ("bundle", "against"):
+    for method in ("bundle", "against", "autoencoder"):
         if method in names:
             parts += [
-                f"<h2>All measures of {_foreign(names[method])}</h2>",
+                f"<h2>All measures: {_foreign(names[method])}</h2>",
                 "<p>Means over pictures. A picture without a mesh counts as IoU and F-score 0 and is left out of the "
                 "others. The mean is over categories.</p>",
                 _measures_table(facts["methods"][method], categories),
