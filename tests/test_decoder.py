@@ -89,6 +89,15 @@ def test_values_are_those_of_the_decoder_in_float64(
         assert expected.std() > 10 * allowed * expected.abs().max()
 
 
+def test_a_region_in_which_no_unit_bends() -> None:
+    """All of the first layer's planes lie outside the cube, as those of a narrow decoder may."""
+    decoder, latents, lattice = steep("imnet-2019", 1), torch.rand(1, 16), Lattice(8)
+    decoder.layers[0].bias += 100
+    keys = lattice.keys(0, torch.cartesian_prod(*[torch.arange(8)] * 3))
+    found = Regions(Prepared(decoder), decoder.biases(latents), lattice, 256)(keys, None)
+    torch.testing.assert_close(found, decoder(lattice.positions(keys)[None], latents)[0], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("kind", PRECISIONS)
 def test_a_value_depends_on_its_key_and_shape_alone(evaluator: type[Regions | Chunks], kind: Precision) -> None:

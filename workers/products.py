@@ -26,7 +26,9 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None, *, leaky: b
 
 
 def add_linear(start: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """`start` [M, N] plus `rows` [M, K] times `weight` [N, K] transposed; `start` may be overwritten."""
+    """`start` [M, N] plus `rows` [M, K] times `weight` [N, K] transposed; `start` may be overwritten. K may be 0."""
+    if not rows.shape[1]:  # a region in which no unit of a narrow layer bends; oneDNN has no such product
+        return start
     if _FUSED and rows.device.type == "cpu":
         return torch.ops.mkldnn._linear_pointwise.binary(rows, start, weight, None, "add")
     return start.addmm_(rows, weight.T)
