@@ -276,7 +276,7 @@ def _tube_frame(random: Generator) -> Shape:
     shape = Shape(color=finish(random))
     m = bench_measures(random)
     m.thick, m.lean, m.rise = 0.03, between(random, 5, 20), between(random, 0.3, 0.45)
-    slats(shape, random, m, int(random.integers(2, 6)))
+    slats(shape, random, m, int(random.integers(2, 6)), across=True)
     span, bar = m.span(), between(random, 0.03, 0.045)
     count = int(random.integers(1, 5))
     board = span * 0.75 / count

@@ -31,9 +31,9 @@ def add_bench_seat(shape: Shape, random: Generator, m: Measures) -> None:
         cushion(shape, random, middle, size)
     elif kind == "along":
         m.thick = min(m.thick, 0.05)
-        slats(shape, random, m, int(random.integers(2, 7)))
+        slats(shape, random, m, int(random.integers(2, 7)), across=True)
     else:
-        count = int(random.integers(7, 11))
+        count = int(random.integers(6, 10))
         pitch = m.width / count
         for n in range(count):
             x = (n + 0.5) * pitch - m.width / 2
@@ -131,7 +131,7 @@ def add_long_back(shape: Shape, random: Generator, m: Measures) -> None:
             if n:
                 shape.rod(m.on_back(left, low), m.on_back(left, span - rail / 2), post * 0.8, exponent=np.inf)
         return
-    count = int(random.integers(7, 14))
+    count = int(random.integers(6, 11))
     wide = between(random, 0.3, 0.7) * m.width / count
     for n in range(count):
         x = ((n + 1) / (count + 1) - 0.5) * m.width

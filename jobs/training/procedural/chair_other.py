@@ -315,7 +315,7 @@ def garden(random: Generator) -> Shape:
     m.depth, m.thick, m.lean = between(random, 0.46, 0.56), 0.05, between(random, 14, 30)
     m.rise, m.bar = between(random, 0.5, 0.75), 0.026
     shape = Shape(color=finish(random))
-    slats(shape, random, m, int(random.integers(4, 7)))
+    slats(shape, random, m, int(random.integers(4, 7)), across=True)
     count, fan = int(random.integers(4, 8)), between(random, 1.0, 1.3)
     pitch = m.width * 0.95 / count
     for n in range(count):

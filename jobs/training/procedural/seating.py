@@ -118,10 +118,13 @@ def add_seat(shape: Shape, random: Generator, m: Measures, kind: str | None = No
         slats(shape, random, m)
 
 
-def slats(shape: Shape, random: Generator, m: Measures, count: int | None = None) -> None:
-    """A seat of slats from side to side (or from front to rear) on two bearers."""
+def slats(
+    shape: Shape, random: Generator, m: Measures, count: int | None = None, *, across: bool | None = None
+) -> None:
+    """A seat of slats from side to side (`across`, or by chance from front to rear) on two bearers."""
     count = count or int(random.integers(4, 8))
-    bar, across = min(m.thick, 0.03), chance(random, 0.7)
+    bar = min(m.thick, 0.03)
+    across = chance(random, 0.7) if across is None else across
     long, short = (m.width, m.depth) if across else (m.depth, m.width)
     pitch = short / count
     board = pitch * between(random, 0.6, 0.82)
