@@ -165,8 +165,8 @@ def scatter(fields: Fields, volume: Tensor, seeds: Sequence[int]) -> Tensor:
         anywhere.append(torch.rand(POINTS - near, 3, generator=random, device=device) - 0.5)
         order.append(torch.randperm(POINTS, generator=random, device=device))
     points = torch.stack(begun)
-    slope, value = fields.slope(torch.arange(len(volume), device=device), points)
-    points -= slope * (value / slope.square().sum(-1).clamp_min(0.1))[..., None]
+    slope, value = fields.select(torch.arange(len(volume), device=device)).slope(points.movedim(-1, 0))
+    points -= (slope * (value / slope.square().sum(0).clamp_min(0.1))).movedim(0, -1)
     points = torch.cat([points + torch.stack(noise), torch.stack(anywhere)], dim=1).clamp_(-0.5, 0.5)
     return points.gather(1, torch.stack(order)[..., None].expand(-1, -1, 3)).half()
 

@@ -8,7 +8,7 @@ blend. The field is negative inside and 1-Lipschitz: |d(a) − d(b)| ≤ |a − 
 and within a ball nothing further off than its nearest solid by a diameter can matter.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -292,7 +292,11 @@ class _Group:
 
 
 class Fields:
-    """Many shapes as tensors on one device, so that their distances are one batched query."""
+    """Many shapes as tensors on one device, so that their distances are one batched query.
+
+    A shape's solids are its slots: `present` bool[shapes, slots], `color` float32[shapes, slots, 3], `blend` and `cut`
+    as in `Solid`; `group` and `index` int64 say which of the `groups` has its numbers, and where.
+    """
 
     def __init__(self, shapes: Sequence[Shape], device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
@@ -309,65 +313,74 @@ class Fields:
                 group[row, slot], index[row, slot] = list(grouped).index(key), len(members)
                 members.append([*place.ravel(), *solid.form.parameters()])
                 blend[row, slot], cut[row, slot], color[row, slot] = solid.blend, solid.cut, solid.color
-        self._groups = [
+        self.groups = [
             _Group(key, torch.tensor(numbers, dtype=torch.float32, device=self.device))
             for key, numbers in grouped.items()
         ]
-        self._group, self._index, self._blend, self._cut, self.color = (
+        self.group, self.index, self.blend, self.cut, self.color = (
             torch.from_numpy(table).to(self.device) for table in (group, index, blend, cut, color)
         )
-        self._present = self._group >= 0
-        self._reach = self._blend.sum(1)  # of all blends together
-        self._sharp = not (blend.any() or cut.any())
+        self.present = self.group >= 0
 
     def __len__(self) -> int:
-        return len(self._group)
+        return len(self.group)
 
     def contains(self, rows: Tensor, points: Tensor) -> Tensor:
         """bool[B, P]: whether `points` float32[B, P, 3] lie in the shapes `rows` int64[B]."""
         return self.distance(rows, points) < 0
 
-    def distance(self, rows: Tensor, points: Tensor, near: Tensor | None = None) -> Tensor:
-        """Signed distances float32[B, P] of `points` float32[B, P, 3] from the shapes `rows` int64[B].
+    def distance(self, rows: Tensor, points: Tensor) -> Tensor:
+        """Signed distances float32[B, P] of `points` float32[B, P, 3] from the shapes `rows` int64[B]."""
+        return self.select(rows).distance(points.movedim(-1, 0))
+
+    def select(self, rows: Tensor, near: Tensor | None = None) -> "Selection":
+        """The shapes `rows` int64[B], to be asked about several points of each.
 
         `near` bool[B, slots] names the solids that matter to a row of points, as `near` finds them; all by default.
         """
-        return self._fold(rows, points, near)[0]
+        present = self.present[rows] if near is None else near
+        slots = present.byte().argsort(dim=1, descending=True, stable=True)
+        return Selection(self, rows, present.sum(1), slots)
 
-    def nearest(self, rows: Tensor, points: Tensor, near: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Distances as `distance` has them, and the slot int64[B, P] of the solid whose surface is nearest."""
-        values, owner = self._fold(rows, points, near, owners=True)
-        assert owner is not None
-        return values, owner
+    def alone(self, rows: Tensor, slots: Tensor, points: Tensor) -> Tensor:
+        """Distances float32[N, P] of points float32[3, N, P] from one solid each: `slots` [N] of the shapes `rows` [N]."""
+        group, index = self.group[rows, slots], self.index[rows, slots]
+        result = points.new_empty(points.shape[1:])
+        piece = self.piece(points.shape[-1])
+        for place, members in enumerate(self.groups):
+            for which in (group == place).nonzero()[:, 0].split(piece):
+                if len(which):
+                    there = (axis.index_select(0, which) for axis in points)
+                    result.index_copy_(0, which, members.distance(index[which], *there))
+        return result
 
-    def slope(self, rows: Tensor, points: Tensor, near: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The field's gradients float32[B, P, 3] at points, from four around each, and the mean of those [B, P]."""
-        tips = torch.tensor(_TETRAHEDRON, device=self.device)
-        around = (points[:, :, None] + tips * _TIP).flatten(1, 2)
-        values = self.distance(rows, around, near).unflatten(1, (points.shape[1], 4))
-        return values @ tips / (4 * _TIP), values.mean(-1)
+    def piece(self, points: int) -> int:
+        """How many rows of `points` are worked on together: so few numbers that a processor's cache holds them."""
+        return max(1, (_CHUNK if self.device.type == "cpu" else _CHUNK_DEVICE) // max(1, points))
 
     def near(
         self, rows: Tensor, centers: Tensor, radius: Tensor | float, among: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Which solids bool[B, slots] can matter within `radius` of `centers` float32[B, 3], and the distances [B].
 
-        `among` bool[B, slots] is the same of a larger ball around. With these alone `distance` is the same inside the
-        ball: a later (or earlier) solid hides one that is further off by the ball's diameter and all blends' radii.
+        `among` bool[B, slots] is the same of a larger ball around. With these alone distances are the same inside the
+        ball. A solid is hidden where it is further off, by the ball's diameter and its blend's radius, than what was
+        there; or than one that comes later, by that one's radius and those of the blends in between as well.
         """
-        present = self._present[rows] if among is None else among
+        present = self.present[rows] if among is None else among
         alone = self._alone(rows, centers, present)
-        blend, cut = self._blend[rows], self._cut[rows]
-        margin = 2 * radius + self._reach[rows]
-        added = alone.masked_fill(cut, _FAR)
-        hidden = torch.full_like(alone, _FAR)  # by solids that come later
-        if alone.shape[1] > 1:
-            hidden[:, :-1] = added[:, 1:].flip(1).cummin(1).values.flip(1)
-        value, keep = torch.full_like(alone[:, 0], torch.inf), []
+        blend, cut = self.blend[rows], self.cut[rows]
+        value, later = torch.full_like(alone[:, 0], torch.inf), torch.full_like(alone[:, 0], _FAR)
+        hidden = []
+        for slot in reversed(range(alone.shape[1])):
+            hidden.append(later)
+            below = torch.minimum(alone[:, slot], later) + blend[:, slot]
+            later = torch.where(cut[:, slot], later, below)
+        keep = []
         for slot in range(alone.shape[1]):
             here = alone[:, slot]
-            adds = here <= torch.minimum(value, hidden[:, slot]) + margin
-            keep.append(torch.where(cut[:, slot], here + value <= margin, adds) & present[:, slot])
+            bound = torch.where(cut[:, slot], -value, torch.minimum(value, hidden[-1 - slot]))
+            keep.append((here <= bound + blend[:, slot] + 2 * radius) & present[:, slot])
             value = _join(value, here, blend[:, slot], cut[:, slot])
         return torch.stack(keep, dim=1), value
 
@@ -390,12 +403,13 @@ class Fields:
 
         big = refine(value, 16)[:, 0]
         centers = top[big, None] + self._grid(4, 4 * spacing)
-        middles = self.distance(rows[big // tops], centers, near[big])
+        middles = self.select(rows[big // tops], near[big]).distance(centers.movedim(-1, 0))
         values[big] = middles[:, :, None].expand(-1, -1, 64)
         parent, place = refine(middles, 4).unbind(1)
         small, centers = big[parent], centers[parent, place]
         near, _ = self.near(rows[small // tops], centers, _corner(4, spacing), near[small])
-        values[small, place] = self.distance(rows[small // tops], centers[:, None] + self._grid(4, spacing), near)
+        samples = (centers[:, None] + self._grid(4, spacing)).movedim(-1, 0)
+        values[small, place] = self.select(rows[small // tops], near).distance(samples)
         blocks = values.view(len(rows), *[resolution // 16] * 3, 4, 4, 4, 4, 4, 4)
         return blocks.permute(0, 1, 4, 7, 2, 5, 8, 3, 6, 9).reshape(len(rows), *[resolution] * 3)
 
@@ -408,77 +422,84 @@ class Fields:
         """Each solid's distance [B, slots] that is `present` from one point a row; the others are very far."""
         result = torch.full(present.shape, _FAR, device=self.device)
         block, slot = present.nonzero(as_tuple=True)
-        pair_rows = rows[block]
-        group, index = self._group[pair_rows, slot], self._index[pair_rows, slot]
-        x, y, z = (axis[:, None] for axis in centers[block].unbind(1))
-        flat = torch.empty(len(block), 1, device=self.device)
-        for place, which in self._by_group(group, 1):
-            there = (axis.index_select(0, which) for axis in (x, y, z))
-            flat.index_copy_(0, which, self._groups[place].distance(index[which], *there))
-        result[block, slot] = flat[:, 0]
+        result[block, slot] = self.alone(rows[block], slot, centers[block].T[..., None])[:, 0]
         return result
 
-    def _by_group(self, group: Tensor, points: int) -> Iterator[tuple[int, Tensor]]:
-        """Every kind of solid with the pairs that are of it, in pieces that a cache holds."""
-        piece = max(1, (_CHUNK if self.device.type == "cpu" else _CHUNK_DEVICE) // max(1, points))
-        for place in range(len(self._groups)):
-            for which in (group == place).nonzero()[:, 0].split(piece):
-                if len(which):
-                    yield place, which
 
-    def _fold(
-        self, rows: Tensor, points: Tensor, near: Tensor | None, owners: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """Every row of points with each of its solids, kind by kind; then the programs step by step, all rows at once.
+class Selection:
+    """Rows of points, each with the solids of its shape that matter to it; points are planes float32[3, B, P].
 
-        Rows are put in order of their number of solids, so that each step concerns the first few of them.
-        """
-        present = self._present[rows] if near is None else near
-        count = present.sum(1)
-        most = (_CHUNK if self.device.type == "cpu" else _CHUNK_DEVICE) * 32
-        if len(rows) > 1 and int(count.sum()) * points.shape[1] > most:
-            half = len(rows) // 2
-            parts = [
-                self._fold(rows[part], points[part], present[part], owners) for part in (slice(half), slice(half, None))
-            ]
-            values = torch.cat([value for value, _ in parts])
-            return values, torch.cat([owner for _, owner in parts if owner is not None]) if owners else None
+    Rows are put in order of their number of solids, so that each step of the programs concerns the first few of them.
+    """
 
-        order = count.argsort(descending=True, stable=True)
-        slots = present.byte().argsort(dim=1, descending=True, stable=True)
-        step, block = (
-            torch.arange(int(count.max()) if len(rows) else 0, device=self.device)[:, None] < count[order]
-        ).nonzero(as_tuple=True)
-        steps = torch.bincount(step).tolist()
-        block = order[block]
-        slot = slots[block, step]
-        pair_rows = rows[block]
-        group, index = self._group[pair_rows, slot], self._index[pair_rows, slot]
-        x, y, z = (axis.contiguous() for axis in points.unbind(-1))
-        alone = torch.empty(len(block), points.shape[1], device=self.device)
-        for place, which in self._by_group(group, points.shape[1]):
-            there = (axis.index_select(0, block[which]) for axis in (x, y, z))
-            alone.index_copy_(0, which, self._groups[place].distance(index[which], *there))
+    def __init__(self, fields: Fields, rows: Tensor, count: Tensor, slots: Tensor) -> None:
+        """The first `count` int64[B] of `slots` int64[B, slots], in the order of the program, matter to a row."""
+        self._fields, self._rows, self._count, self._slots = fields, rows, count, slots
+        device = fields.device
+        self._order = count.argsort(descending=True, stable=True)
+        steps = torch.arange(slots.shape[1], device=device)[:, None] < count[self._order]
+        step, block = steps.nonzero(as_tuple=True)
+        block = self._order[block]
+        self._slot = slots[block, step]
+        pair = rows[block], self._slot
+        group, index = fields.group[pair], fields.index[pair]
+        self._blend, self._cut = fields.blend[pair][:, None], fields.cut[pair][:, None]
+        smooth = ((self._blend > 0) | self._cut)[:, 0]
+        self._steps = torch.stack([steps.sum(1), torch.bincount(step, smooth.double(), len(steps)).long()], 1).tolist()
+        self._parts = []  # of each kind: which pairs, their rows and their numbers
+        for place, members in enumerate(fields.groups):
+            which = (group == place).nonzero()[:, 0]
+            if len(which):
+                self._parts.append((members, which, block[which], index[which]))
+        self._back = torch.empty_like(self._order)
+        self._back[self._order] = torch.arange(len(rows), device=device)
 
-        values = torch.full(points.shape[:2], torch.inf, device=self.device)
-        owner = torch.zeros(points.shape[:2], dtype=torch.long, device=self.device) if owners else None
+    def of(self, rows: Tensor) -> "Selection":
+        """The same for other rows of points: int64[B'] says which row each is like."""
+        return Selection(self._fields, self._rows[rows], self._count[rows], self._slots[rows])
+
+    def distance(self, points: Tensor) -> Tensor:
+        """Signed distances float32[B, P]."""
+        values, alone = self._begin(points)
         start = 0
-        for rows_here in steps:
-            pairs = slice(start, start + rows_here)
-            start += rows_here
-            here, value = alone[pairs], values[:rows_here]
-            if self._sharp:
-                blend, cut = None, None
-            else:
-                steps_here = pair_rows[pairs], slot[pairs]
-                blend, cut = self._blend[steps_here][:, None], self._cut[steps_here][:, None]
-            if owner is not None:
-                closer = here < value if cut is None else (here < value) & ~cut
-                owner[:rows_here] = torch.where(closer, slot[pairs, None], owner[:rows_here])
-            values[:rows_here] = _join(value, here, blend, cut)
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order), device=self.device)
-        return values.index_select(0, back), None if owner is None else owner.index_select(0, back)
+        for rows, smooth in self._steps:
+            pairs, start = slice(start, start + rows), start + rows
+            blend, cut = (self._blend[pairs], self._cut[pairs]) if smooth else (None, None)
+            values[:rows] = _join(values[:rows], alone[pairs], blend, cut)
+        return values.index_select(0, self._back)
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """The slots int64[B, P] of the solids whose surface is nearest, of those that are not cut away."""
+        values, alone = self._begin(points)
+        owner = torch.zeros_like(values)
+        start = 0
+        for rows, smooth in self._steps:
+            pairs, start = slice(start, start + rows), start + rows
+            blend, cut = (self._blend[pairs], self._cut[pairs]) if smooth else (None, None)
+            closer = (alone[pairs] < values[:rows]).float()
+            if cut is not None:
+                closer *= (~cut).float()
+            owner[:rows] += closer * (self._slot[pairs, None] - owner[:rows])
+            values[:rows] = _join(values[:rows], alone[pairs], blend, cut)
+        return owner.index_select(0, self._back).long()
+
+    def slope(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """The field's gradients float32[3, B, P], from four points around each, and the mean of those [B, P]."""
+        tips = points.new_tensor(_TETRAHEDRON).T
+        around = (points[..., None] + tips[:, None, None] * _TIP).flatten(-2)
+        values = self.distance(around).unflatten(-1, (-1, 4))
+        return (values @ tips.T).movedim(-1, 0).div_(4 * _TIP), values.mean(-1)
+
+    def _begin(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances [B, P] from nothing, and from each row's solids alone [pairs, P], kind by kind."""
+        x, y, z = (axis.contiguous() for axis in points)
+        alone = points.new_empty(len(self._slot), points.shape[-1])
+        piece = self._fields.piece(points.shape[-1])
+        for members, *parts in self._parts:
+            for which, rows, index in zip(*(part.split(piece) for part in parts), strict=True):
+                there = (axis.index_select(0, rows) for axis in (x, y, z))
+                alone.index_copy_(0, which, members.distance(index, *there))
+        return torch.full_like(x, torch.inf), alone
 
 
 def _join(value: Tensor, here: Tensor, blend: Tensor | None, cut: Tensor | None) -> Tensor:
@@ -486,7 +507,7 @@ def _join(value: Tensor, here: Tensor, blend: Tensor | None, cut: Tensor | None)
 
     The smooth minimum is Quilez's quadratic: min(a, b) − max(k − |a − b|, 0)² / 4k.
     """
-    if blend is None or cut is None or not (blend.any() or cut.any()):
+    if blend is None or cut is None:
         return torch.minimum(value, here)
     side = 1 - 2 * cut.to(value.dtype)
     value = value * side

@@ -35,8 +35,7 @@ class Looks:
     gloss: Tensor
     shine: Tensor
 
-    reaches = (0.02, 0.06)  # object units from the surface at which crevices are looked for
-    reach = max(reaches) + 0.002
+    reach = 0.04  # object units from the surface at which crevices are looked for
 
     @staticmethod
     def stack(looks: "Sequence[Looks]", device: str | torch.device = "cpu") -> "Looks":
@@ -55,32 +54,33 @@ class Looks:
     def shade(
         self, view: Tensor, points: Tensor, normals: Tensor, ahead: Tensor, solid: Tensor, shut: Tensor
     ) -> Tensor:
-        """RGB float32[N, P, 3] of points of the pictures `view` int64[N], on the solids `solid` int64[N, P].
+        """RGB float32[3, N, P] of points [3, N, P] of pictures `view` int64[N], on solids `solid` int64[N, P].
 
-        `shut` [N, P] in [0, 1] says how much stands in the way of light from all around.
+        `normals` and the directions in which they are seen, `ahead`, are unit vectors [3, N, P]; `shut` [N, P] in
+        [0, 1] says how much stands in the way of light from all around.
         """
-        paint = self.paint[view[:, None], solid]
+        each = view[:, None]
+        paint = self.paint[each, solid].movedim(-1, 0)
         if self.kind.any():
-            share = self._pattern(view, points) * self.on[view[:, None], solid]
-            paint = paint + share[..., None] * (self.second[view][:, None] - paint)
-        open_ = 1 - self.crevice[view][:, None] * shut
-        sky = 0.8 + 0.2 * normals[..., 1]
-        light = self.ambient[view][:, None] * sky * open_
+            share = self._pattern(view, points) * self.on[each, solid]
+            paint = paint + share * (self.second[view].T[..., None] - paint)
+        open_ = 1 - self.crevice[each] * shut
+        light = self.ambient[each] * (0.8 + 0.2 * normals[1]) * open_
         shine = torch.zeros_like(light)
         for lamp in range(self.lights.shape[1]):
-            toward, strength = self.lights[view, lamp][:, None], self.strength[view, lamp][:, None]
-            facing = (normals * toward).sum(-1).clamp_min_(0)
-            light = light + strength * facing * (0.5 + 0.5 * open_)
-            half = torch.nn.functional.normalize(toward - ahead, dim=-1)
-            shine = shine + strength * (normals * half).sum(-1).clamp_min(1e-6) ** self.shine[view][:, None]
-        return (paint * light[..., None] + (self.gloss[view][:, None] * shine)[..., None]).clamp_(0, 1)
+            toward, strength = self.lights[view, lamp].T[..., None], self.strength[view, lamp][:, None]
+            light += strength * (normals * toward).sum(0).clamp_min_(0) * (0.5 + 0.5 * open_)
+            half = torch.nn.functional.normalize(toward - ahead, dim=0)
+            shine += strength * (normals * half).sum(0).clamp_min_(1e-6) ** self.shine[each]
+        return (paint * light + self.gloss[each] * shine).clamp_(0, 1)
 
     def _pattern(self, view: Tensor, points: Tensor) -> Tensor:
         """[N, P] from 0 (the paint) to 1 (the second colour), with edges a little soft."""
-        a, b, c = (points @ self.turn[view].mT).unbind(-1)
-        waves = torch.stack([a.sin(), a.sin() * b.sin(), (a + 2 * (0.7 * b).sin() + (1.3 * c).sin()).sin()], dim=-1)
-        sharp = waves.new_tensor([6.0, 12.0, 1.0])
-        return (((waves * sharp).clamp_(-1, 1) + 1) / 2 * self.kind[view][:, None]).sum(-1)
+        a, b, c = torch.einsum("nij,jnp->inp", self.turn[view], points)
+        stripes, checks = (6 * a.sin()).clamp_(-1, 1), (12 * a.sin() * b.sin()).clamp_(-1, 1)
+        clouds = (a + 2 * (0.7 * b).sin() + (1.3 * c).sin()).sin_()
+        kinds = self.kind[view].T[..., None]
+        return (kinds * (torch.stack([stripes, checks, clouds]) + 1) / 2).sum(0)
 
 
 def random_looks(random: Generator, paints: NDArray[np.float32], azimuth: float) -> Looks:

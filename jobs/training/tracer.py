@@ -5,7 +5,7 @@ about files, networks or categories.
 
 A ray goes on by the field's distance until it meets the surface (Hart, "Sphere tracing", 1996): then its pixel is
 covered. Where it passes within half a pixel, that distance says how much of the pixel is covered, and it goes on to
-what is behind. Rays go in groups, which share the list of solids that matter in a ball around the next stretch of them.
+what is behind. Rays go in tiles of 8 × 8, which share the list of solids that a cone around them meets.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from jobs.training.fields import Fields
+from jobs.training.fields import Fields, Selection
 from jobs.training.looks import Looks
 from workers.render import Camera
 
-_TILE = 8
-_CONE_STEPS = 14
-_STRETCH = 0.12  # object units that a group of rays goes with one list of solids
-_STEPS = 3  # of a stretch, before the rays that are left are grouped anew
+_TILE = 8  # pixels of the squares that share a list of solids
+_CONE = 2  # pixels of the squares that are traced first
+_ALONE_STEPS, _CONE_STEPS = 8, 4
+_STEPS = 4  # of a ray, before those that are left are grouped anew
+_ROUNDS = 20
+_RAYS, _POINTS = 32, 64  # in a group
 _ARRIVED = 1e3  # further than any object: where rays are put that need not go on
-_STRETCHES = 60  # at most, which a ray along a surface may need
 _MET = 0.05  # pixels before the surface at which a ray has arrived
-_LEAST = 0.15  # pixels of a step, so that no ray stalls beside a surface
-_GROUP = 64  # rays or points with one list of solids
+_LEAST = 0.25  # pixels of a step, growing by a quarter each time, so that no ray stalls beside a surface
 
 
 def random_camera(random: Generator) -> Camera:
@@ -52,28 +52,58 @@ def trace(fields: Fields, rows: Tensor, cameras: Sequence[Camera], looks: Looks,
     if size % _TILE:
         raise ValueError(f"size is {size}; choose a multiple of {_TILE}")
     placed = _Cameras(cameras, size, fields.device)
-    view, pixel, toward, start = _begin(fields, rows, placed)
-    front, back = _march(fields, rows, placed, view, toward, start)
-    return _picture(fields, rows, placed, looks, view, pixel, toward, [back, front])
+    tiles = _tiles(fields, rows, placed)
+    rays = _begin(placed, tiles)
+    front, back = _march(placed, tiles, rays)
+    return _picture(fields, rows, placed, tiles, rays, looks, [back, front])
 
 
 class _Cameras:
-    """`origin` [V, 3], `axes` [V, 3, 3] (right, up, forward) and `pixel` [V], a pixel's size at depth 1."""
+    """`origin` [3, V], `axes` [V, 3, 3] (right, up, forward) and `pixel` [V], a pixel's size at depth 1; at `end` [V]
+    along a ray every object ends.
+    """
 
     def __init__(self, cameras: Sequence[Camera], size: int, device: torch.device) -> None:
         placed = [camera.axes() for camera in cameras]
-        self.size = size
-        self.origin = torch.tensor(np.stack([origin for origin, _ in placed]), dtype=torch.float32, device=device)
-        self.axes = torch.tensor(np.stack([axes for _, axes in placed]), dtype=torch.float32, device=device)
         tangents = [2 * np.tan(np.radians(camera.field_of_view / 2)) / size for camera in cameras]
-        self.pixel = torch.tensor(tangents, dtype=torch.float32, device=device)
+        self.size = size
+        self.origin, self.axes, self.pixel = (
+            torch.from_numpy(np.asarray(values, np.float32)).to(device)
+            for values in (np.stack([origin for origin, _ in placed], 1), [axes for _, axes in placed], tangents)
+        )
+        self.end = self.origin.norm(dim=0) + 0.5
 
     def directions(self, view: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Unit vectors float32[N, P, 3] through picture positions `x`, `y` float32[N, P] (pixels)."""
-        pixel, axes = self.pixel[view][:, None], self.axes[view]
-        right, up = (x - self.size / 2) * pixel, (self.size / 2 - y) * pixel
-        toward = torch.stack([right, up, torch.ones_like(right)], dim=-1) @ axes
-        return toward / toward.norm(dim=-1, keepdim=True)
+        """Unit vectors float32[3, K] through the places `x`, `y` [K] (pixels) of pictures `view` int64[K]."""
+        pixel, (right, up, forward) = self.pixel[view], (self.axes[:, row][view].T for row in range(3))
+        toward = (x - self.size / 2) * pixel * right + (self.size / 2 - y) * pixel * up + forward
+        return toward / toward.norm(dim=0)
+
+
+@dataclass
+class _Tiles:
+    """Squares of a picture: `view` int64[N], the left top pixel `x`, `y` int64[N], the solids and `start` [N], how far
+    along the ray through its middle the first of them may be.
+    """
+
+    view: Tensor
+    x: Tensor
+    y: Tensor
+    solids: Selection
+    start: Tensor
+
+
+@dataclass
+class _Rays:
+    """In order of their tile: `view` and `tile` int64[K], `pixel` int64[K] in the picture, `toward` float32[3, K] and
+    how far along they `start` [K].
+    """
+
+    view: Tensor
+    tile: Tensor
+    pixel: Tensor
+    toward: Tensor
+    start: Tensor
 
 
 @dataclass
@@ -84,186 +114,174 @@ class _Layer:
     cover: Tensor
 
 
-def _begin(fields: Fields, rows: Tensor, cameras: _Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The rays that may meet something, a tile after the other: view int64[K], pixel int64[K] in the picture, direction
-    float32[K, 3] and how far along [K] they start.
+def _tiles(fields: Fields, rows: Tensor, cameras: _Cameras) -> _Tiles:
+    """The tiles that may show something, with the solids that may show in them.
 
-    A cone around each tile goes until it touches something or has left the sphere that holds every object.
+    A cone around each tile is traced for each solid alone: those it passes, wherever that is, never concern its rays.
+    A blended solid has an effect as far as the widest blend from it on.
     """
-    side = cameras.size // _TILE
-    every = torch.arange(len(rows), device=fields.device)
-    middles = (torch.arange(side, device=fields.device) + 0.5) * _TILE
-    y, x = (axis.flatten().expand(len(rows), -1) for axis in torch.meshgrid(middles, middles, indexing="ij"))
-    toward = cameras.directions(every, x, y)
-    slope = (cameras.pixel * (_TILE * 0.5**0.5 + 0.5))[:, None]  # the cone's radius a unit of the way
-    distance = cameras.origin.norm(dim=1)[:, None]
-    along = (distance - 0.5).expand(-1, side * side).contiguous()
+    side, device = cameras.size // _TILE, fields.device
+    place = torch.arange(side**2, device=device)
+    x, y = place % side * _TILE, place // side * _TILE
+    every = torch.arange(len(rows), device=device).repeat_interleave(side**2)
+    middle_x, middle_y = ((corner + _TILE / 2).repeat(len(rows)) for corner in (x, y))
+    toward = cameras.directions(every, middle_x, middle_y).unflatten(1, (len(rows), -1))
+    blend = fields.blend[rows].flip(1).cummax(1).values.flip(1)
+    present = fields.present[rows]
+    view, slot = present.nonzero(as_tuple=True)
+    origin, ahead = cameras.origin[:, view, None], toward[:, view]
+    slope, blend = _slope(cameras.pixel, _TILE)[view, None], blend[view, slot][:, None]
+    at = (cameras.end - 1)[view, None].repeat(1, side**2)
+    for _ in range(_ALONE_STEPS):
+        free = fields.alone(rows[view], slot, origin + at * ahead) - slope * at - blend
+        at += free.clamp_min_(0) / (1 + slope)
+
+    meets = torch.zeros(*present.shape, side**2, dtype=torch.bool, device=device)
+    meets[view, slot] = at < cameras.end[view, None]
+    first = torch.full(meets.shape, _ARRIVED, device=device)
+    first[view, slot] = at
+    start = first.masked_fill_(fields.cut[rows][..., None], _ARRIVED).amin(1)
+    view, tile = (start < cameras.end[:, None]).nonzero(as_tuple=True)
+    solids = fields.select(rows[view], meets.movedim(1, 2)[view, tile])
+    return _Tiles(view, x[tile], y[tile], solids, start[view, tile])
+
+
+def _slope(pixel: Tensor, size: int) -> Tensor:
+    """A cone's radius a unit of the way, around a square of so many pixels and half a pixel more."""
+    return pixel * (size * 0.5**0.5 + 0.5)
+
+
+def _begin(cameras: _Cameras, tiles: _Tiles) -> _Rays:
+    """The rays that may meet something: small cones in every tile go on while they touch nothing."""
+    count, device = len(tiles.view), tiles.view.device
+    steps = torch.arange(0, _TILE, _CONE, device=device)
+    inner_y, inner_x = torch.cartesian_prod(steps, steps).T
+    x, y = tiles.x[:, None] + inner_x, tiles.y[:, None] + inner_y
+    view = tiles.view[:, None].expand_as(x)
+    toward = cameras.directions(view.flatten(), x.flatten() + _CONE / 2, y.flatten() + _CONE / 2)
+    toward = toward.unflatten(1, (count, -1))
+    origin, slope = cameras.origin[:, tiles.view, None], _slope(cameras.pixel[tiles.view], _CONE)[:, None]
+    at = tiles.start[:, None].expand_as(x).contiguous()
     for _ in range(_CONE_STEPS):
-        free = fields.distance(rows, cameras.origin[:, None] + along[..., None] * toward) - slope * along
-        along += free.clamp_min_(0) / (1 + slope)
-    view, tile = (along < distance + 0.5).nonzero(as_tuple=True)
-    inner = torch.arange(_TILE, device=fields.device)
-    row = (tile // side * _TILE)[:, None, None] + inner[:, None]
-    column = (tile % side * _TILE)[:, None, None] + inner
-    row, column = (place.flatten(1) for place in torch.broadcast_tensors(row, column))
-    directions = cameras.directions(view, column + 0.5, row + 0.5).flatten(0, 1)
-    start = along[view, tile].repeat_interleave(_TILE**2)
-    return view.repeat_interleave(_TILE**2), (row * cameras.size + column).flatten(), directions, start
+        free = tiles.solids.distance(origin + at * toward) - slope * at
+        at += free.clamp_min_(0) / (1 + slope)
+
+    tile, cone = (at < cameras.end[tiles.view, None]).nonzero(as_tuple=True)
+    steps = torch.arange(_CONE, device=device)
+    inner_y, inner_x = torch.cartesian_prod(steps, steps).T
+    x, y = ((corner[tile, cone][:, None] + inner).flatten() for corner, inner in ((x, inner_x), (y, inner_y)))
+    tile, start = tile.repeat_interleave(_CONE**2), at[tile, cone].repeat_interleave(_CONE**2)
+    view = tiles.view[tile]
+    return _Rays(view, tile, y * cameras.size + x, cameras.directions(view, x + 0.5, y + 0.5), start)
 
 
-def _march(
-    fields: Fields, rows: Tensor, cameras: _Cameras, view: Tensor, toward: Tensor, start: Tensor
-) -> tuple[_Layer, _Layer]:
+def _march(cameras: _Cameras, tiles: _Tiles, rays: _Rays) -> tuple[_Layer, _Layer]:
     """Two layers for every ray: one that it passes and that covers a part of the pixel, and the last it comes to."""
-    along, where, nearest = start.clone(), start.clone(), torch.full_like(start, _ARRIVED)
-    front = _Layer(torch.zeros_like(start), torch.zeros_like(start))
-    end = (cameras.origin.norm(dim=1) + 0.5)[view]
-    left = torch.arange(len(view), device=fields.device)  # the rays that are under way
-    for _ in range(_STRETCHES):
+    along, where, nearest = rays.start.clone(), rays.start.clone(), torch.full_like(rays.start, _ARRIVED)
+    front = _Layer(torch.zeros_like(along), torch.zeros_like(along))
+    left = torch.arange(len(along), device=along.device)  # the rays that are under way
+    for turn in range(_ROUNDS):
+        least = _LEAST * 1.25**turn
         if not len(left):
             break
-        views, index = _grouped(view[left], len(rows))
-        ray = left.index_select(0, index.flatten())
-        at, best, best_at = (state.index_select(0, ray).view(index.shape) for state in (along, nearest, where))
-        ahead = toward.index_select(0, ray).view(*index.shape, 3)
-        origin, pixel = cameras.origin[views][:, None], cameras.pixel[views][:, None]
-        begin, stop = origin + at[..., None] * ahead, at + _STRETCH
-        group = _Group(fields, rows[views], begin, _STRETCH * ahead)
+        tile, index = _grouped(rays.tile[left], len(tiles.view), _RAYS)
+        solids, ray = tiles.solids.of(tile), left[index]
+        at, best, best_at, ahead = along[ray], nearest[ray], where[ray], rays.toward[:, ray]
+        view = tiles.view[tile]
+        origin, pixel = cameras.origin[:, view, None], cameras.pixel[view, None]
         for _ in range(_STEPS):  # by sums and products, which are several times as fast as choices
-            going = at <= stop
             size = at * pixel
-            away = group.distance(origin + torch.minimum(at, stop)[..., None] * ahead) / size
-            on, met = going.float(), (going & (away <= _MET)).float()
-            shown = away + (1 - on) * _ARRIVED
-            best_at += (shown < best).float() * (at - best_at)
-            best = torch.minimum(best, shown)
-            passed = (going & (away > 0.5) & (best < 0.5)).nonzero(as_tuple=True)
-            gone, cover = ray.view(index.shape)[passed], 0.5 - best[passed]
+            away = solids.distance(origin + at * ahead).div_(size)
+            best_at += (away < best).float() * (at - best_at)
+            best = torch.minimum(best, away)
+            passed = ((away > 0.5) & (best < 0.5) & (at < _ARRIVED)).nonzero(as_tuple=True)
+            gone, cover = ray[passed], 0.5 - best[passed]
             more = cover > front.cover[gone]
             front.along[gone[more]], front.cover[gone[more]] = best_at[passed][more], cover[more]
             best[passed] = _ARRIVED
-            at += on * away.clamp_min_(_LEAST) * size + met * _ARRIVED
-        for state, value in ((along, at), (nearest, best), (where, best_at)):
-            state[ray] = value.flatten()
-        left = left[along[left] <= end[left]]
+            arrived = (away <= _MET).float().mul_(_ARRIVED)
+            at = away.clamp_min_(least).mul_(size).add_(at).add_(arrived)
+        along[ray], nearest[ray], where[ray] = at, best, best_at
+        left = left[along[left] < cameras.end[rays.view[left]]]
     cover = torch.where(nearest <= _MET, 1.0, (0.5 - nearest).clamp_min(0))
     return front, _Layer(where, cover)
 
 
 def _picture(
-    fields: Fields,
-    rows: Tensor,
-    cameras: _Cameras,
-    looks: Looks,
-    view: Tensor,
-    pixel: Tensor,
-    toward: Tensor,
-    layers: Sequence[_Layer],
+    fields: Fields, rows: Tensor, cameras: _Cameras, tiles: _Tiles, rays: _Rays, looks: Looks, layers: list[_Layer]
 ) -> Tensor:
     """The layers shaded, and laid over each other, the first one lowest."""
-    total = len(rows) * cameras.size**2
-    color, alpha = torch.zeros(total, 3, device=fields.device), torch.zeros(total, device=fields.device)
+    color = torch.zeros(3, len(rows) * cameras.size**2, device=fields.device)
+    alpha = torch.zeros_like(color[0])
     for layer in layers:
         ray = layer.cover.nonzero()[:, 0]
-        views, along, cover, ahead = view[ray], layer.along[ray], layer.cover[ray], toward[ray]
-        points = cameras.origin[views] + along[:, None] * ahead
-        size = along * cameras.pixel[views]
+        view, tile, along, cover = rays.view[ray], rays.tile[ray], layer.along[ray], layer.cover[ray]
+        ahead, size = rays.toward[:, ray], along * cameras.pixel[view]
+        points = cameras.origin[:, view] + along * ahead
         edge = (cover < 1).nonzero()[:, 0]
-        points[edge], cover[edge] = _settled(fields, rows, views[edge], points[edge], ahead[edge], size[edge])
+        if len(edge):
+            points[:, edge], cover[edge] = _settled(tiles, tile[edge], points[:, edge], ahead[:, edge], size[edge])
         seen = cover.nonzero()[:, 0]
-        ray, views, cover, ahead = ray[seen], views[seen], cover[seen], ahead[seen]
-        before = points[seen] - 0.5 * size[seen, None] * ahead  # where the face that is seen is the nearest
-        shade = _shade(fields, rows, looks, views, before, ahead)
-        place = views * cameras.size**2 + pixel[ray]
+        if not len(seen):
+            continue
+        ray, cover, ahead = ray[seen], cover[seen], ahead[:, seen]
+        before = points[:, seen] - 0.5 * size[seen] * ahead  # where the face that is seen is the nearest
+        shade = _shade(fields, rows, tiles, tile[seen], looks, before, ahead)
+        place = view[seen] * cameras.size**2 + rays.pixel[ray]
         below = alpha[place] * (1 - cover)
         alpha[place] = cover + below
-        color[place] = (color[place] * below[:, None] + shade * cover[:, None]) / alpha[place, None]
-    picture = torch.cat([color, alpha[:, None]], dim=1).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
-    return picture.reshape(len(rows), cameras.size, cameras.size, 4)
+        color[:, place] = (color[:, place] * below + shade * cover) / alpha[place]
+    picture = torch.cat([color, alpha[None]]).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+    return picture.T.reshape(len(rows), cameras.size, cameras.size, 4)
 
 
-def _grouped(view: Tensor, views: int) -> tuple[Tensor, Tensor]:
-    """Items of `view` int64[K] (in order) a few at a time: each group's view [G], and its items int64[G, _GROUP].
-
-    The last group of a view is filled up with the view's last item.
-    """
-    taken = torch.bincount(view, minlength=views)
-    groups = -(-taken // _GROUP)
-    owner = torch.repeat_interleave(torch.arange(views, device=view.device), groups)
-    within = torch.arange(len(owner), device=view.device) - (groups.cumsum(0) - groups)[owner]
-    member = within[:, None] * _GROUP + torch.arange(_GROUP, device=view.device)
-    return owner, (taken.cumsum(0) - taken)[owner][:, None] + torch.minimum(member, taken[owner][:, None] - 1)
-
-
-class _Group:
-    """Points float32[G, P, 3] in shapes `rows` [G], with the solids that matter around each row of points.
-
-    Around means in a ball about them, from where they are to where they are once `moved` [G, P, 3], and `reach` more.
-    """
-
-    def __init__(
-        self, fields: Fields, rows: Tensor, points: Tensor, moved: Tensor | None = None, reach: float = 0.0
-    ) -> None:
-        self.points = points
-        self._fields, self._rows = fields, rows
-        low, high = points.amin(1), points.amax(1)
-        around = points
-        if moved is not None:
-            around = torch.cat([points, points + moved], dim=1)
-            low, high = around.amin(1), around.amax(1)
-        center = (low + high) / 2
-        radius = (around - center[:, None]).square_().sum(-1).amax(1).sqrt_() * 1.0001
-        self._near, _ = fields.near(self._rows, center, radius + reach)
-
-    def distance(self, points: Tensor) -> Tensor:
-        return self._fields.distance(self._rows, points, self._near)
-
-    def solid(self) -> Tensor:
-        """The slots int64[G, 64] of the solids that the points are on."""
-        return self._fields.nearest(self._rows, self.points, self._near)[1]
-
-    def slope(self) -> Tensor:
-        """The field's gradients float32[G, P, 3]."""
-        return self._fields.slope(self._rows, self.points, self._near)[0]
-
-
-def _settled(
-    fields: Fields, rows: Tensor, view: Tensor, points: Tensor, ahead: Tensor, size: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Of pixels at an edge, `size` [K] in object units: the points [K, 3] that they show, and how much is covered [K].
+def _settled(tiles: _Tiles, tile: Tensor, points: Tensor, ahead: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Of pixels at an edge, `size` [K] in object units: the points [3, K] that they show, and how much is covered [K].
 
     A distance may be less than the true one by the field's slope there. What shows is a little inside the outline,
     where a ray beside this one meets the surface.
     """
-    if not len(view):
-        return points, size
-    views, index = _grouped(view, len(rows))
-    group = _Group(fields, rows[views], points[index], reach=4 * float(size.max()))
-    slope, away = group.slope(), group.distance(group.points)
-    steep = slope.norm(dim=-1).clamp_min(0.05)
+    owner, index = _grouped(tile, len(tiles.view), _RAYS)
+    at, ahead, width, solids = points[:, index], ahead[:, index], size[index], tiles.solids.of(owner)
+    slope, away = solids.slope(at)
+    steep = slope.norm(dim=0).clamp_min_(0.05)
     away = (away / steep).clamp_min_(0)
-    size, ahead = size[index], ahead[index]
-    inward = slope * (-(away + 0.4 * size) / steep)[..., None]
-    there = group.points + inward - 1.5 * size[..., None] * ahead
+    there = at - slope * ((away + 0.4 * width) / steep) - 1.5 * width * ahead
     for _ in range(3):
-        there = there + group.distance(there)[..., None] * ahead
-    return _flat(points, index, there), _flat(size.new_empty(len(view)), index, (0.5 - away / size).clamp_min_(0))
+        there = there + solids.distance(there) * ahead
+    return _flat(points, index, there), _flat(size, index, (0.5 - away / width).clamp_min_(0))
 
 
-def _shade(fields: Fields, rows: Tensor, looks: Looks, view: Tensor, points: Tensor, ahead: Tensor) -> Tensor:
-    """Colours float32[K, 3] of points float32[K, 3] in the pictures `view` int64[K] (in order), seen along `ahead`."""
-    views, index = _grouped(view, len(rows))
-    group = _Group(fields, rows[views], points[index], reach=looks.reach)
-    normal = torch.nn.functional.normalize(group.slope(), dim=-1)
-    shut = torch.zeros_like(normal[..., 0])
-    for reach in looks.reaches:
-        shut += (1 - group.distance(group.points + normal * reach) / reach).clamp_(0, 1)
-    shaded = looks.shade(views, group.points, normal, ahead[index], group.solid(), shut / len(looks.reaches))
-    return _flat(torch.empty_like(points), index, shaded)
+def _shade(
+    fields: Fields, rows: Tensor, tiles: _Tiles, tile: Tensor, looks: Looks, points: Tensor, ahead: Tensor
+) -> Tensor:
+    """Colours float32[3, K] of points float32[3, K] in the tiles `tile` int64[K] (in order), seen along `ahead`."""
+    owner, index = _grouped(tile, len(tiles.view), _POINTS)
+    at, solids, view = points[:, index], tiles.solids.of(owner), tiles.view[owner]
+    normal = torch.nn.functional.normalize(solids.slope(at)[0], dim=0)
+    center = (at.amin(-1) + at.amax(-1)) / 2  # what stands beside may be outside the tile
+    radius = (at - center[..., None]).square_().sum(0).amax(-1).sqrt_()
+    near, _ = fields.near(rows[view], center.T, radius + looks.reach)
+    beside = fields.select(rows[view], near).distance(at + normal * looks.reach)
+    shut = (1 - beside / looks.reach).clamp_(0, 1)
+    return _flat(points, index, looks.shade(view, at, normal, ahead[:, index], solids.nearest(at), shut))
+
+
+def _grouped(owner: Tensor, owners: int, size: int) -> tuple[Tensor, Tensor]:
+    """Items of `owner` int64[K] (in order), `size` at a time: each group's owner [G], and its items int64[G, size].
+
+    The last group of an owner is filled up with its last item.
+    """
+    taken = torch.bincount(owner, minlength=owners)
+    groups = -(-taken // size)
+    of = torch.repeat_interleave(torch.arange(owners, device=owner.device), groups)
+    within = torch.arange(len(of), device=owner.device) - (groups.cumsum(0) - groups)[of]
+    member = within[:, None] * size + torch.arange(size, device=owner.device)
+    return of, (taken.cumsum(0) - taken)[of][:, None] + torch.minimum(member, taken[of][:, None] - 1)
 
 
 def _flat(target: Tensor, index: Tensor, values: Tensor) -> Tensor:
-    """`values` [G, P, …] at their items' places in a copy of `target` [K, …]."""
+    """`values` […, G, P] at their items' places, as a tensor like `target` […, K]."""
     result = torch.empty_like(target)
-    result[index.flatten()] = values.flatten(0, 1)
+    result[..., index.flatten()] = values.flatten(-2)
     return result
