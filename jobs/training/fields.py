@@ -343,7 +343,7 @@ class Fields:
         return Selection(self, rows, present.sum(1), slots)
 
     def alone(self, rows: Tensor, slots: Tensor, points: Tensor) -> Tensor:
-        """Distances float32[N, P] of points float32[3, N, P] from one solid each: `slots` [N] of the shapes `rows` [N]."""
+        """Distances float32[N, P] of points float32[3, N, P] from one solid each, `slots` [N] of `rows` [N]."""
         group, index = self.group[rows, slots], self.index[rows, slots]
         result = points.new_empty(points.shape[1:])
         piece = self.piece(points.shape[-1])

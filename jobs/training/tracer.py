@@ -4,8 +4,8 @@ Works on: fields of signed distance, cameras and looks (paints, patterns, lights
 about files, networks or categories.
 
 A ray goes on by the field's distance until it meets the surface (Hart, "Sphere tracing", 1996): then its pixel is
-covered. Where it passes within half a pixel, that distance says how much of the pixel is covered, and it goes on to
-what is behind. Rays go in tiles of 8 × 8, which share the list of solids that a cone around them meets.
+covered, or half and more at an outline. Where it passes within half a pixel, that distance says how much is covered,
+and it goes on to what is behind. Rays go in tiles of 8 × 8, which share the list of solids that a cone meets.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from workers.render import Camera
 _TILE = 8  # pixels of the squares that share a list of solids
 _CONE = 2  # pixels of the squares that are traced first
 _ALONE_STEPS, _CONE_STEPS = 8, 4
+_INSIDE_STEPS = 5
 _STEPS = 4  # of a ray, before those that are left are grouped anew
 _ROUNDS = 20
 _RAYS, _POINTS = 32, 64  # in a group
@@ -55,6 +56,7 @@ def trace(fields: Fields, rows: Tensor, cameras: Sequence[Camera], looks: Looks,
     tiles = _tiles(fields, rows, placed)
     rays = _begin(placed, tiles)
     front, back = _march(placed, tiles, rays)
+    _thin(placed, tiles, rays, back)
     return _picture(fields, rows, placed, tiles, rays, looks, [back, front])
 
 
@@ -218,7 +220,7 @@ def _picture(
         view, tile, along, cover = rays.view[ray], rays.tile[ray], layer.along[ray], layer.cover[ray]
         ahead, size = rays.toward[:, ray], along * cameras.pixel[view]
         points = cameras.origin[:, view] + along * ahead
-        edge = (cover < 1).nonzero()[:, 0]
+        edge = (cover < 0.5).nonzero()[:, 0]
         if len(edge):
             points[:, edge], cover[edge] = _settled(tiles, tile[edge], points[:, edge], ahead[:, edge], size[edge])
         seen = cover.nonzero()[:, 0]
@@ -233,6 +235,32 @@ def _picture(
         color[:, place] = (color[:, place] * below + shade * cover) / alpha[place]
     picture = torch.cat([color, alpha[None]]).clamp_(0, 1).mul_(255).round_().to(torch.uint8)
     return picture.T.reshape(len(rows), cameras.size, cameras.size, 4)
+
+
+def _thin(cameras: _Cameras, tiles: _Tiles, rays: _Rays, layer: _Layer) -> None:
+    """Corrects how much is covered of pixels at an outline whose rays meet something: the rest of the object's edge.
+
+    How deep such a ray comes says how far inside the outline it is, at most half a pixel being of interest.
+    """
+    size = cameras.size
+    met = torch.zeros(len(cameras.pixel) * size**2, dtype=torch.bool, device=layer.cover.device)
+    place = rays.view * size**2 + rays.pixel
+    met[place] = layer.cover == 1
+    seen = torch.nn.functional.pad(met.view(-1, size, size), (1, 1, 1, 1), value=True)
+    inner = seen[:, 1:-1, :-2] & seen[:, 1:-1, 2:] & seen[:, :-2, 1:-1] & seen[:, 2:, 1:-1]
+    edge = (met & ~inner.flatten())[place].nonzero()[:, 0]
+    if not len(edge):
+        return
+    owner, index = _grouped(rays.tile[edge], len(tiles.view), _RAYS)
+    ray = edge[index]
+    at, ahead, view = layer.along[ray], rays.toward[:, ray], tiles.view[owner]
+    solids, width = tiles.solids.of(owner), at * cameras.pixel[view, None]
+    deepest = torch.zeros_like(at)
+    for _ in range(_INSIDE_STEPS):
+        away = solids.distance(cameras.origin[:, view, None] + at * ahead) / width
+        deepest = torch.minimum(deepest, away)
+        at = at + away.abs().clamp_(0.3, 1) * width
+    layer.cover[ray] = (0.5 - deepest).clamp_(0, 1)
 
 
 def _settled(tiles: _Tiles, tile: Tensor, points: Tensor, ahead: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
