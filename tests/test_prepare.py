@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,13 +148,17 @@ def test_a_dry_run_writes_nothing(collection: Path, undisturbed: Path, tmp_path:
     assert (said["shapes"], said["done"], said["categories"]) == (7, 7, {"chair": 4, "table": 3})
 
 
-def test_too_many_failures_fail_the_command(collection: Path, tmp_path: Path) -> None:
-    end = isofleet(
-        "prepare", collection, tmp_path / "data", *OPTIONS, "--category", TABLE, "--limit", "3",
-        "--max-failed-percent", "20",
-    )  # fmt: skip
+def test_too_many_failures_fail_the_command(collection: Path, undisturbed: Path, tmp_path: Path) -> None:
+    end = isofleet("prepare", collection, undisturbed, *OPTIONS, "--max-failed-percent", "20")  # all is there
     assert end.status == 1
-    assert end.stdout.startswith("2 shapes and 1 failures")
+    assert end.stdout.startswith("5 shapes and 2 failures in ")
+    assert "4 shards, 4 of them from an earlier start" in end.stdout
+    (tmp_path / "m" / "c").mkdir(parents=True)
+    for number in range(4):
+        (tmp_path / "m" / "c" / f"{number}.obj").touch()
+    end = isofleet("prepare", tmp_path / "m", tmp_path / "data", *OPTIONS, "--set=prepare.max_failed=1")
+    says = r"the error budget is exceeded: [234] of [234] shapes failed, and prepare.max_failed is 1; .*empty_mesh"
+    assert re.match(says, end.sentence(1))
     assert not (tmp_path / "data" / "_SUCCESS.json").exists()
 
 

@@ -3,10 +3,12 @@
 import io
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +18,8 @@ from shapes import CHAIR, TABLE, box, contains, hdf5, obj, renderings, seat, sha
 from cluster.config import StoreSettings
 from cluster.errors import RequestError
 from cluster.store import Stores
-from jobs.training.collection import POINTS, VOXELS
+from jobs.training import procedural
+from jobs.training.collection import POINTS, VOXELS, collect
 from jobs.training.failure import ShapeCode, ShapeError
 from jobs.training.preparation import Prepared, normalised, prepare
 from jobs.training.sources import AXES, Entry, Geometry, Options, open_source, recognise
@@ -218,6 +221,29 @@ def test_a_mesh_cannot_reach_out_of_its_collection(tmp_path: Path) -> None:
         assert colors is None or not (colors == [1, 0, 0]).all(axis=1).any()
 
 
+def test_an_archive_that_lies_unfolds_no_further(tmp_path: Path) -> None:
+    """A member of 50 MB that says it has 100 bytes, and a texture that would be 3.6 GB of pixels."""
+    folder = tmp_path / "m" / "c"
+    folder.mkdir(parents=True)
+    (folder / "a.obj").write_bytes(TRIANGLE.format(x=0).encode() + b" " * 50_000_000)
+    archive = zipped(tmp_path / "m", tmp_path / "zips" / "m.zip")
+    size = (folder / "a.obj").stat().st_size
+    packed = archive.read_bytes()
+    assert packed.count(size.to_bytes(4, "little")) == 2  # before the member, and in the table of contents
+    archive.write_bytes(packed.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little")))
+    with pytest.raises(ShapeError) as error:
+        load(tmp_path / "zips", "meshes")
+    assert error.value.code == ShapeCode.SOURCE_UNREADABLE
+
+    root = shapenet(tmp_path / "core", version=2, models={CHAIR: ["one"]})
+    chunks = b"IHDR" + (30_000).to_bytes(4, "big") * 2 + b"\x08\x02\0\0\0"
+    head = (13).to_bytes(4, "big") + chunks + zlib.crc32(chunks).to_bytes(4, "big")
+    (root / CHAIR / "one" / "images" / "t.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head)
+    colors = load(root, "shapenet-v2").colors
+    assert colors is not None
+    assert len(np.unique(colors, axis=0)) == 2  # the two materials without a texture
+
+
 # meshes in the wild
 
 
@@ -302,6 +328,12 @@ def test_a_prepared_mesh_is_whole_and_the_same_again() -> None:
     darkness = [float(picture[picture[..., 3] == 255][:, :3].mean()) for picture in pictures]
     assert min(darkness) < 60
     assert max(darkness) > 120
+
+
+def test_a_made_up_object_as_a_mesh_has_the_voxels_of_its_collection() -> None:
+    made = collect(["sofa"], 1, 1, Framing(mode="fit"), seed=7).voxel_grid(torch.tensor([0]))[0, 0].bool().numpy()
+    vertices, faces = procedural.sample("sofa", 7).mesh(64)
+    assert iou(occupied(Geometry(vertices, faces)), made) > 0.9
 
 
 # HDF5

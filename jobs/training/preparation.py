@@ -149,7 +149,7 @@ def _material(vertices: NDArray, faces: NDArray, colors: NDArray | None, random:
         case "grey":
             return one * random.uniform(0.35, 0.95)
         case "dark":
-            return one * random.uniform(0.04, 0.2)
+            return one * random.uniform(0.05, 0.25)
         case "coloured":
             return one * random.uniform(0.1, 0.95, 3)
     # Stripes along some direction, each face by its middle.
