@@ -20,15 +20,17 @@ from cluster.errors import RequestError, RunError
 from cluster.store import StoreError, Stores, canonical, join
 from jobs import parquet
 from jobs.evaluation import autoencoder, baselines, examples, measure, page, summary
-from jobs.evaluation.examples import PROCEDURAL, Examples
+from jobs.evaluation.examples import OBJECTS, PROCEDURAL, Examples, Made, Training, prepared
 from jobs.evaluation.measure import Answer, Task
-from jobs.evaluation.shapes import LatticeTruth
+from jobs.evaluation.renderings import renderings
 from jobs.run import code_version
-from jobs.training.collection import VOXELS, collect
+from jobs.training import dataset
+from jobs.training.collection import VOXELS
 from jobs.training.procedural import CATEGORIES
 from workers.failure import ItemError
 from workers.mesh import Mesh
 from workers.model import Model, load_model
+from workers.weights import cache_folder
 
 _MOST_OBJECTS = 50  # that the page lists one by one
 TRAINING = 1024  # objects that the baselines are made of
@@ -65,7 +67,7 @@ class _Seen:
 class _Known:
     """The baselines: mean shapes by category, and for each picture the training object nearest to it."""
 
-    training: list[LatticeTruth]
+    training: Training
     means: dict[str, baselines.MeanShape]
     nearest: list[int | None]
 
@@ -88,7 +90,8 @@ def evaluate(
     baselines). Writes items.parquet, metrics.json and index.html below `output`, and returns what metrics.json holds.
 
     `checkpoints` are those of the training, whose autoencoder is measured as well.
-    `data` is `procedural` or the address of a folder with pictures and voxels; `objects` are at most so many.
+    `data` is `procedural`, a dataset of `isofleet prepare`, or a folder with pictures and voxels; `objects` are at most
+    so many.
     Raises RequestError, RunError.
     """
     started, stores = time.monotonic(), Stores(config.store)
@@ -96,14 +99,15 @@ def evaluate(
     models = {BUNDLE: load_model(bundle, store=config.store)}
     if against is not None:
         models[AGAINST] = load_model(against, store=config.store)
+    trained = None if checkpoints is None else autoencoder.load(checkpoints, config)
     shown = _examples(data, config, list(models.values()), categories, objects)
     report(shown.about)
     seen = {name: _Seen(model, _latents(model, shown)) for name, model in models.items()}
-    if checkpoints is not None:
-        seen[AUTOENCODER] = _autoencoded(autoencoder.load(checkpoints, config), shown)
+    if trained:
+        seen[AUTOENCODER] = _autoencoded(trained, shown)
     known = _known(training, shown, seen[BUNDLE]) if training else None
     if known:
-        report(f"baselines from {len(known.training)} training objects")
+        report(f"baselines from {len(known.training.truths)} {known.training.about}")
 
     rows: list[dict[str, Any]] = []
     tasks = (_task(place, shown, seen, known) for place in range(len(shown.examples)))
@@ -151,12 +155,16 @@ def evaluate(
 def _examples(
     data: str, config: Config, models: list[Model], categories: Sequence[str], objects: int | None
 ) -> Examples:
+    made, framing = Made(models[0].device, measure.processes), models[0].bundle.config.framing
     if data != PROCEDURAL:
-        found = examples.renderings(data, config, objects, categories)
+        stores = Stores(config.store)
+        if _is_dataset(data, stores):
+            return prepared(data, stores, cache_folder().with_name("datasets"), objects, categories, framing)
+        found = renderings(data, config, objects, categories, made)
         if found is None:
             raise RequestError(
-                f"--data {data}: holds no CATEGORY/ID/model.binvox with pictures beside it; name such a folder, or "
-                f"{PROCEDURAL}."
+                f"--data {data}: is no dataset of isofleet prepare, and holds no CATEGORY/ID/model.binvox with "
+                "pictures beside it."
             )
         return found
     chosen = list(categories) or [
@@ -169,9 +177,14 @@ def _examples(
             f"made-up objects are of {', '.join(CATEGORIES)}, and the weights were trained on none of them: name "
             "some with --category, or other pictures with --data."
         )
-    count = examples.OBJECTS if objects is None else objects
-    framing, device = models[0].bundle.config.framing, models[0].device
-    return examples.procedural(chosen, count, framing, device=device, processes=measure.processes(count))
+    return made.examples(chosen, OBJECTS if objects is None else objects, framing)
+
+
+def _is_dataset(uri: str, stores: Stores) -> bool:
+    try:
+        return dataset.exists(stores, uri)
+    except StoreError as error:
+        raise RequestError(f"--data {uri}: cannot be read: {error}.") from error
 
 
 def _latents(model: Model, shown: Examples) -> list[NDArray[np.float32] | ItemError]:
@@ -187,20 +200,16 @@ def _autoencoded(known: autoencoder.Autoencoder, shown: Examples) -> _Seen:
 
 
 def _known(count: int, shown: Examples, seen: _Seen) -> _Known | None:
-    """The baselines of `count` made-up training objects, of those categories of the examples that there are."""
-    names = [name for name in shown.categories if name in CATEGORIES]
-    if not names:
+    """The baselines of at most `count` training objects of the examples' categories."""
+    training = shown.training(shown.categories, count, seen.model.bundle.config.framing)
+    if training is None:
         return None
-    framing = seen.model.bundle.config.framing
-    made = collect(
-        names, count, 1, framing, seed=0, device=seen.model.device, processes=measure.processes(count)
-    )  # fmt: skip
-    latents = seen.model.encode_prepared(examples.inks(made))
+    latents = seen.model.encode_prepared(examples.inks(training.collection))
     rows: list[int | None] = [None] * len(seen.latents)
     for place, latent in enumerate(seen.latents):
         if not isinstance(latent, ItemError):
             rows[place] = int(baselines.nearest(latents, latent[None])[0])
-    return _Known(examples.truths(made, range(count)), baselines.mean_shapes(made), rows)
+    return _Known(training, baselines.mean_shapes(training.collection), rows)
 
 
 def _task(place: int, shown: Examples, seen: dict[str, _Seen], known: _Known | None) -> Task:
@@ -209,7 +218,7 @@ def _task(place: int, shown: Examples, seen: dict[str, _Seen], known: _Known | N
     if known and example.category in known.means:
         answers[MEAN_SHAPE] = known.means[example.category].body
     if known and (row := known.nearest[place]) is not None:
-        answers[NEAREST] = known.training[row]
+        answers[NEAREST] = known.training.truths[row]
     return Task(place, example.truth, answers)
 
 
@@ -233,4 +242,5 @@ def _described(uri: str, model: Model) -> dict[str, Any]:
 
 def _facts(known: _Known) -> dict[str, Any]:
     levels = {name: {"level": mean.level, "training_iou": round(mean.iou, 4)} for name, mean in known.means.items()}
-    return {"training_objects": len(known.training), "data": PROCEDURAL, "mean_shapes": levels}
+    training = known.training
+    return {"training_objects": len(training.truths), "data": training.about, "mean_shapes": levels}

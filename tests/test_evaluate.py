@@ -22,7 +22,8 @@ from cluster.errors import RequestError
 from cluster.store import Stores
 from jobs import cli
 from jobs.evaluation import autoencoder, baselines, measure, metrics, page, summary
-from jobs.evaluation.examples import SEED, renderings
+from jobs.evaluation.examples import SEED, Made
+from jobs.evaluation.renderings import renderings
 from jobs.evaluation.shapes import LatticeTruth, VoxelTruth, of_lattice
 from jobs.training import procedural
 from jobs.training.checkpoints import Checkpoint, Checkpoints
@@ -233,7 +234,7 @@ def test_a_folder_as_3d_r2n2_has_it(tmp_path: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.skipif(not RENDERINGS.is_dir(), reason="../shared/renderings is not here")
 def test_real_voxels_are_read_as_they_are_meant() -> None:
     """What the protocol says of itself: another chair's true shape scores 0.21, and the truth itself everything."""
-    found = renderings(str(RENDERINGS), Config(), None, ())
+    found = renderings(str(RENDERINGS), Config(), None, (), Made("cpu", lambda count: 1))
     assert found is not None
     assert len(found.examples) == 3 * 24
     truths = list(dict.fromkeys(example.truth for example in found.examples))

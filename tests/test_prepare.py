@@ -20,6 +20,7 @@ from test_cli import isofleet
 from cluster.config import Config, StoreSettings, load
 from cluster.errors import RequestError, RunError
 from cluster.store import Stores
+from jobs.evaluate import evaluate
 from jobs.prepare import Asked, prepare
 from jobs.progress import Progress
 from jobs.stop import Stop
@@ -224,6 +225,23 @@ def test_training_sees_what_was_prepared(loaded: tuple[Path, dataset.Collection]
     dataset.load(str(undisturbed), "train", Framing(mode="crop"), STORES, scratch)
     assert len(list(scratch.rglob("views.npy"))) == 2
     assert not list(scratch.glob(".*"))  # nothing half made
+
+
+def test_evaluation_takes_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of stools alone, one to test with: the nearest training shape and the mean are the truth itself."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    tested = next(str(number) for number in range(100) if split_for(f"{CHAIR}/{number}", None) == "test")
+    root = shapenet(tmp_path / "core", version=2, models={CHAIR: ["a", "b", tested]})
+    prepare(str(root), str(tmp_path / "data"), configured())
+    facts = evaluate("embedded", str(tmp_path / "out"), Config(), data=str(tmp_path / "data"), training=1)
+    cells = {method: found["chair"] for method, found in facts["methods"].items()}
+    assert cells["bundle"]["pictures"] == 1
+    assert 0 < cells["bundle"]["iou"] < 1
+    assert cells["bundle"]["chamfer_l1"] > 0
+    assert cells["nearest"]["iou"] == cells["mean_shape"]["iou"] == 1
+    assert facts["baselines"]["training_objects"] == 1
+    with pytest.raises(RequestError, match=r"--category unicorn: .* has chair"):
+        evaluate("embedded", str(tmp_path / "out"), Config(), data=str(tmp_path / "data"), categories=["unicorn"])
 
 
 def test_a_category_without_shapes_is_one_sentence(undisturbed: Path, tmp_path: Path) -> None:

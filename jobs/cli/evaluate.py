@@ -19,8 +19,8 @@ def evaluate(
     data: Annotated[
         str,
         typer.Option(
-            help="'procedural', made-up objects that training never sees, or a folder or s3:// prefix of "
-            "CATEGORY/ID/*.png beside CATEGORY/ID/model.binvox, as 3D-R2N2 has them."
+            help="'procedural', made-up objects that training never sees; or a folder or s3:// prefix: a dataset of "
+            "isofleet prepare, or CATEGORY/ID/*.png beside CATEGORY/ID/model.binvox, as 3D-R2N2 has them."
         ),
     ] = "procedural",
     against: Annotated[str | None, typer.Option(help="Another bundle, to be measured on the same pictures.")] = None,
@@ -46,7 +46,7 @@ def evaluate(
 
     isofleet evaluate bundles/mine evaluation/ --against embedded
 
-    isofleet evaluate bundles/mine evaluation/ --data /data/r2n2
+    isofleet evaluate bundles/mine evaluation/ --data s3://lab/chairs
     """
     from jobs.evaluate import evaluate as measure
 

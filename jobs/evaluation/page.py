@@ -133,10 +133,10 @@ def _about_baselines(facts: dict[str, Any]) -> str:
     if not known:
         return "There are none."
     return (
-        f"Both baselines know {known['training_objects']:,} training objects: the mean shape answers every picture of "
-        "a category with the mean of its training voxels, cut at the level that suits training best; the nearest "
-        "training shape is that of the picture with the nearest latent. Differences are picture by picture, with "
-        "their standard error."
+        f"Both baselines know {known['training_objects']:,} {_foreign(known['data'])}: the mean shape answers every "
+        "picture of a category with the mean of its training voxels, cut at the level that suits training best; the "
+        "nearest training shape is that of the picture with the nearest latent. Differences are picture by picture, "
+        "with their standard error."
     )
 
 
