@@ -24,7 +24,8 @@ def contact_sheet(categories: list[str], columns: int, *, seed: int = 0) -> Imag
     for row, category in enumerate(categories):
         for column in range(columns):
             number = seed + column
-            picture = draw(sample(category, number), Camera(325, 22, 2.6, 23), np.random.default_rng(number), 2 * _TILE)
+            look = np.random.default_rng([number, row])
+            picture = draw(sample(category, number), Camera(325, 22, 2.6, 23), look, 2 * _TILE)
             tile = Image.fromarray(picture.rgba, "RGBA").resize((_TILE, _TILE), Image.Resampling.LANCZOS)
             page.paste(tile, (column * _TILE, row * _TILE), tile)
     return page
