@@ -3,9 +3,6 @@
 Works on: plans, checkpoints and bundle folders. Knows nothing about losses or how examples are made.
 """
 
-import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,39 +12,44 @@ from cluster.errors import RequestError, RunError
 from cluster.store import Stores
 from jobs.run import code_version
 from jobs.stop import Stop
-from jobs.training.batches import Source
-from jobs.training.checkpoints import Checkpoints
-from jobs.training.collection import Collection, collect
-from jobs.training.core import Outcome, Training
-from jobs.training.plan import HELD_OUT, Plan
+from jobs.training.checkpoints import Checkpoint, Checkpoints
+from jobs.training.core import Outcome, Report, Training, restored
+from jobs.training.examples import examples
+from jobs.training.plan import Plan
 from workers import weights
 
 
 def train(
-    bundle: Path, plan: Plan, config: Config, report: Callable[[str], None], checkpoints: str | None = None
+    bundle: Path,
+    plan: Plan,
+    config: Config,
+    report: Report,
+    *,
+    checkpoints: str | None = None,
+    workers: int | None = None,
+    gpu: bool | None = None,
 ) -> str:
-    """Train as the plan says, write the bundle and return its digest.
+    """Train as the plan says, here or with so many workers of Ray, write the bundle and return its digest.
 
     Where `checkpoints` (a folder or an `s3://` prefix; else `BUNDLE.checkpoints`) has some of this plan, it goes on
-    from the last. Raises RequestError; RunError where a signal ended it.
+    from the last. `gpu` None takes GPUs if there are any. Raises RequestError; RunError where it ended too early.
     """
     if bundle.exists() and any(bundle.iterdir()):
         raise RequestError(f"{bundle}: is not empty; name a new folder.")
-    where = checkpoints or f"{bundle}.checkpoints"
-    kept = Checkpoints(where, Stores(config.store), plan.schedule.keep)
-    _check(kept, plan)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if gpu and not workers and not torch.cuda.is_available():
+        raise RequestError("--gpu: PyTorch finds none on this machine; leave it out.")
+    kept = Checkpoints(checkpoints or f"{bundle}.checkpoints", Stores(config.store), plan.schedule.keep)
+    _check(kept.latest(), plan, kept.uri)
     stop = Stop()
     with stop.on_signals():
         try:
-            source, held_out = _procedural(plan, device)
-            report(f"{len(source(0))} objects to learn from, {len(held_out)} to validate with, on {device}")
-            training = Training(
-                plan, source, held_out, device=device, checkpoints=kept, report=report,
-                stopped=lambda: stop.by is not None,
-            )  # fmt: skip
-            with stop.watched():
-                outcome = training.run()
+            if workers:
+                from jobs import ray_training
+
+                ray_training.train(plan, config, kept.uri, workers, gpu, report)
+                outcome = _learnt(kept.latest(), plan)
+            else:
+                outcome = _train_here(plan, kept, "cpu" if gpu is False else None, report, stop)
         except RunError as error:
             if stop.by is None:
                 raise
@@ -58,25 +60,29 @@ def train(
     return _save(bundle, plan, outcome)
 
 
-def _check(checkpoints: Checkpoints, plan: Plan) -> None:
-    """Raises RequestError for checkpoints of another plan."""
-    found = checkpoints.latest()
+def _train_here(plan: Plan, checkpoints: Checkpoints, device: str | None, report: Report, stop: Stop) -> Outcome:
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    source, held_out = examples(plan, device)
+    training = Training(
+        plan, source, held_out, device=device, checkpoints=checkpoints, report=report,
+        stopped=lambda: stop.by is not None,
+    )  # fmt: skip
+    with stop.watched():
+        return training.run()
+
+
+def _check(found: Checkpoint | None, plan: Plan, where: str) -> None:
+    """Raises RequestError for a checkpoint of another plan."""
     if found is not None and found.state.get("plan") != plan.model_dump(mode="json"):
-        raise RequestError(
-            f"--checkpoints {checkpoints.uri}: are of another plan; name another folder, or remove them."
-        )
+        raise RequestError(f"--checkpoints {where}: are of another plan; name another folder, or remove them.")
 
 
-def _procedural(plan: Plan, device: str) -> tuple[Source, Collection]:
-    """Made-up objects: those of each epoch, and those to validate with."""
-    # A process is started anew, not forked, where another thread of ours (Ray's) may hold a lock.
-    processes = 1 if plan.objects < 64 else len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-
-    def make(count: int, views: int, seed: int) -> Collection:
-        return collect(plan.categories, count, views, plan.framing, seed=seed, device=device, processes=processes)
-
-    training, held_out = make(plan.objects, plan.views, 0), make(plan.validation_objects, 1, HELD_OUT)
-    return lambda epoch: training, held_out
+def _learnt(found: Checkpoint | None, plan: Plan) -> Outcome:
+    """What workers left as their last checkpoint."""
+    outcome = None if found is None else restored(plan, found)
+    if outcome is None:
+        raise RunError("training ended before it was done; the same command goes on from the last checkpoint.")
+    return outcome
 
 
 def _save(bundle: Path, plan: Plan, outcome: Outcome) -> str:

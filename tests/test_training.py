@@ -30,7 +30,7 @@ from workers.images import Framing
 
 TINY: dict[str, Any] = {
     "name": "tiny", "categories": ["chair", "table"], "latent_size": 16, "decoder_width": 8, "encoder_width": 4,
-    "framing": {"mode": "fit", "silhouette": 0.25}, "objects": 16, "views": 2, "validation_objects": 8, "half": True,
+    "framing": {"mode": "fit", "silhouette": 0.25}, "objects": 16, "views": 1, "validation_objects": 4, "half": True,
     "schedule": {
         "coarse_steps": [3, 3], "autoencoder_steps": 20, "regression_steps": 10, "joint_steps": 20, "batch": 8,
         "points": 512, "voxel_width": 4, "checkpoint_every": 5, "validate_every": 5, "average": 0.5,
@@ -100,7 +100,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights(trained: Path, t
         assert process.wait() == (1 if number == signal.SIGINT else -9), said
     assert "same command goes on" in said[-1]
     with pytest.raises(RequestError, match="of another plan"):
-        train(tmp_path / "x", scheduled(), Config(), said.append, str(tmp_path / "whole.checkpoints"))
+        train(tmp_path / "x", scheduled(), Config(), said.append, checkpoints=str(tmp_path / "whole.checkpoints"))
     done = subprocess.run(again, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "going on after" in done.stderr
@@ -156,11 +156,46 @@ def test_the_parts_of_a_batch_are_the_batch(examples: Collection) -> None:
 
         def seen(batches: Batches, stage: int = stage, step: int = step) -> list[torch.Tensor]:
             choice = batches.draw(stage, step)
-            return [batches.images(choice), *batches.points(choice), batches.voxels(choice)]
+            voxels = batches.voxels(choice)
+            coarse = batches.coarse_points(choice, voxels, 32)
+            return [batches.images(choice), *batches.points(choice), voxels, *coarse]
 
         for one, *parts in zip(seen(whole), *map(seen, halves), strict=True):
             torch.testing.assert_close(torch.cat(parts), one)
     assert not torch.equal(seen(whole, 0, 0)[0], seen(whole, 0, 1)[0])
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_two_workers_train_as_one_also_when_one_is_lost(trained: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    ended: list[int] = []
+
+    def report(line: str) -> None:
+        """Ends a worker after the first checkpoint of the last stage."""
+        said.append(line)
+        if line.startswith("joint: step 10 ") and not ended:
+            workers = [process for process in psutil.process_iter() if _is_ours(process, tmp_path)]
+            ended.append(workers[0].pid)
+            workers[0].kill()
+
+    kept = str(tmp_path / "two")
+    train(tmp_path / "whole", Plan.model_validate(TINY), Config(), report, checkpoints=kept, workers=2)
+    assert ended
+    assert any("going on after" in line for line in said)
+    assert any("on 2 workers" in line for line in said)
+    alone, together = progress(trained, "whole.checkpoints"), progress(tmp_path, "two")
+    for one, two in zip(alone, together, strict=True):
+        assert one.keys() == two.keys()
+        for name, value in one.items():
+            assert two[name] == (pytest.approx(value, abs=TOLERANCE[name]) if name in TOLERANCE else value)
+    with pytest.raises(RequestError, match="--workers 3.*batch"):
+        train(tmp_path / "x", Plan.model_validate(TINY), Config(), report, workers=3)
+    with pytest.raises(RequestError, match="--workers 8.*CPUs"):
+        train(tmp_path / "x", Plan.model_validate(TINY), Config(), report, workers=8)
+
+
+def _is_ours(process: psutil.Process, tmp_path: Path) -> bool:
+    return False
 
 
 def test_points_of_a_coarse_grid_are_one_in_a_cell_and_labelled_as_the_voxels(examples: Collection) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from jobs.cli.options import ConfigOption, configuration
+from cluster.errors import RequestError
+from jobs.cli.options import ConfigOption, RayAddressOption, configuration
 
 
 def train(
@@ -21,17 +22,33 @@ def train(
     checkpoints: Annotated[
         str | None, typer.Option(help="Folder or s3:// prefix to go on from; BUNDLE.checkpoints if left out.")
     ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Ray workers that share each batch; without, this process trains alone.")
+    ] = None,
+    gpu: Annotated[
+        bool | None, typer.Option("--gpu/--no-gpu", help="Train on GPUs; if there are any, unless said.")
+    ] = None,
+    address: RayAddressOption = None,
     config: ConfigOption = None,
 ) -> None:
     """Train a bundle. Interrupted, by Ctrl-C or a lost machine, the same command goes on from the last checkpoint.
 
     isofleet train bundles/mine
 
-    isofleet train bundles/mine --plan plan.yaml --checkpoints s3://models/mine
+    isofleet train bundles/mine --plan plan.yaml --workers 4 --address auto --checkpoints s3://models/mine
     """
     from jobs import train
     from jobs.training.plan import read
 
-    settings = configuration(config, None, {})
-    digest = train.train(bundle, read(plan, preset), settings, lambda line: typer.echo(line, err=True), checkpoints)
+    if address is not None and workers is None:
+        raise RequestError("--address: is for --workers; without, this process trains alone.")
+    digest = train.train(
+        bundle,
+        read(plan, preset),
+        configuration(config, None, {"ray.address": address}),
+        lambda line: typer.echo(line, err=True),
+        checkpoints=checkpoints,
+        workers=workers,
+        gpu=gpu,
+    )
     typer.echo(f"{bundle}: digest {digest}")

@@ -102,18 +102,23 @@ class Batches:
         (github.com/czq142857/IM-NET, point_sampling/2_gather_256vox_16_32_64.py, from voxels of 256³).
         """
         seed = int(torch.randint(2**62, (), generator=choice.random))
-        random = torch.Generator(self.device).manual_seed(seed + self._mine.start)
+        random = torch.Generator(self.device).manual_seed(seed)
+
+        def uniform(*shape: int) -> Tensor:  # of the whole batch, so that it does not matter who has which part
+            everyone = torch.rand(len(choice.rows), *shape, generator=random, device=self.device)
+            return everyone[self._mine]
+
         side = VOXELS // resolution
         count = min(self.plan.schedule.coarse_points, resolution**3)
         cells = functional.max_pool3d(voxels, side)
         mixed = functional.max_pool3d(cells, 3, 1, 1) + functional.max_pool3d(-cells, 3, 1, 1) > 0
-        score = torch.rand(len(voxels), resolution**3, generator=random, device=self.device)
+        score = uniform(resolution**3)
         chosen = (score + mixed.flatten(1)).topk(count, dim=1, sorted=False).indices
         inner = voxels.view(-1, resolution, side, resolution, side, resolution, side).permute(0, 1, 3, 5, 2, 4, 6)
         inner = inner.reshape(len(voxels), resolution**3, side**3).gather(
             1, chosen.unsqueeze(-1).expand(-1, -1, side**3)
         )
-        place = (torch.rand(inner.shape, generator=random, device=self.device) + inner).argmax(2)
+        place = (uniform(count, side**3) + inner).argmax(2)
         cell = torch.stack([chosen // resolution**2, chosen // resolution % resolution, chosen % resolution], 2)
         within = torch.stack([place // side**2, place // side % side, place % side], 2)
         points = (cell * side + within + 0.5) / VOXELS - 0.5

@@ -122,6 +122,8 @@ class Training:
             self._report(f"going on after {self.at.steps} steps, from {self._checkpoints.uri}")
         if self.part.workers > 1:
             synchronise(networks)
+        count = len(self._batches.collection)
+        self._report(f"{count} objects to learn from, {len(self._held_out)} to validate with, on {self._where()}")
         self._began = time.monotonic() - self.at.seconds
         while self.at.stage < len(self._stages):
             self._learn(self._begin(networks, tensors), networks)
@@ -166,8 +168,9 @@ class Training:
             while share < 1:
                 for group in learning.optimizer.param_groups:
                     group["lr"] = stage.rate * self._factor(stage, share)
+                example = next(examples)
                 with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=has_bfloat16(self.device)):
-                    loss = model(*next(examples))
+                    loss = model(*example)
                 learning.optimizer.zero_grad()
                 loss.backward()
                 if plan.clip:
@@ -190,6 +193,10 @@ class Training:
         networks.eval()
         at.stage, at.step, at.best, at.waited = at.stage + 1, 0, None, 0
         at.stage_seconds = time.monotonic() - self._began
+
+    def _where(self) -> str:
+        kind = torch.device(self.device).type
+        return kind if self.part.workers == 1 else f"{self.part.workers} workers, {kind}"
 
     def _limit(self) -> float | None:
         """Seconds for the stage: of what is left of the time, its part of what is left of the steps."""
@@ -223,10 +230,18 @@ class Training:
         distributed.broadcast(shared, 0)
         return float(shared)
 
+    def _mean(self, value: Tensor) -> float:
+        """Over the workers, of each one's mean over its part of the batch."""
+        if self.part.workers == 1:
+            return float(value)
+        total = value.clone()
+        distributed.all_reduce(total)
+        return float(total) / self.part.workers
+
     def _progress(self, learning: _Learning, share: float, started: tuple[float, int]) -> None:
         """A line of progress, and its record."""
         stage, at = learning.stage, self.at
-        loss = float(learning.loss) / at.since
+        loss = self._mean(learning.loss) / at.since
         learning.loss.zero_()
         at.since = 0
         seconds = time.monotonic() - started[0]
@@ -288,17 +303,26 @@ class Training:
 
     def _save(self, networks: dict[str, Networks], learning: _Learning | None = None) -> None:
         self.at.seconds = time.monotonic() - self._began
+        self.at.loss = 0.0 if learning is None else self._mean(learning.loss)
         if not self._first:
             return
         tensors = {prefix + name: value for prefix, one in networks.items() for name, value in one.state_dict().items()}
-        self.at.loss = 0.0
         if learning is not None:
-            self.at.loss = float(learning.loss)
             tensors |= {f"best.{name}": value for name, value in learning.best.items()}
             for number, state in learning.optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         state = {"plan": self.plan.model_dump(mode="json"), "progress": asdict(self.at)}
         self._checkpoints.save(self.at.steps, Checkpoint(state, tensors), self._record)
+
+
+def restored(plan: Plan, checkpoint: Checkpoint) -> Outcome | None:
+    """What a training came to, of its last checkpoint; None where it is not done."""
+    progress = Progress(**checkpoint.state["progress"])
+    if progress.outcome is None:
+        return None
+    networks = Networks(plan)
+    networks.load_state_dict(_under("networks.", checkpoint.tensors))
+    return Outcome(networks.eval(), **progress.outcome)
 
 
 def has_bfloat16(device: str) -> bool:

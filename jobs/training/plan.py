@@ -99,6 +99,7 @@ class Plan(BaseModel):
     framing: Framing = Framing(mode="fit")
     objects: int = Field(default=5000, ge=2, lt=HELD_OUT)
     views: int = Field(default=4, ge=1)
+    fresh: bool = Field(default=False, description="objects that were not seen before, every epoch")
     validation_objects: int = Field(default=256, ge=1)
     threshold: float | Literal["auto"] = Field(
         default="auto",
