@@ -19,7 +19,7 @@ from typing import Any
 import ray
 import torch
 from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError, get_context
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.util.queue import Empty, Queue
@@ -64,7 +64,7 @@ def train(plan: Plan, config: Config, checkpoints: str, workers: int, gpu: bool 
                 scaling_config=ScalingConfig(
                     num_workers=workers, use_gpu=use_gpu, resources_per_worker=_each(cpus, use_gpu)
                 ),
-                run_config=RunConfig(
+                run_config=RunConfig(  # type: ignore[call-arg]  # its type is that of Ray Train's first version
                     storage_path=scratch,
                     failure_config=FailureConfig(max_failures=_FAILURES),
                     worker_runtime_env={"env_vars": _LOOPBACK if alone else {}},
@@ -78,15 +78,12 @@ def train(plan: Plan, config: Config, checkpoints: str, workers: int, gpu: bool 
 
 def _work(job: dict[str, Any]) -> None:
     """What each worker does."""
-    torch.set_num_threads(job["cpus"])
-    plan = Plan.model_validate(job["plan"])
-    device = get_device()
-    source, held_out = examples(plan, str(device), job["cpus"] / len(os.sched_getaffinity(0)))
-    kept = Checkpoints(job["checkpoints"], Stores(job["store"]), plan.schedule.keep)
-    training = Training(
-        plan, source, held_out, device=str(device), checkpoints=kept, report=lambda line: job["lines"].put(line)
-    )
-    training.run()
+    cores, neighbours = len(os.sched_getaffinity(0)), get_context().get_local_world_size()
+    torch.set_num_threads(max(1, min(job["cpus"], cores // neighbours)))
+    plan, stores, device = Plan.model_validate(job["plan"]), Stores(job["store"]), str(get_device())
+    source, held_out = examples(plan, stores, device, 1 / neighbours)
+    kept = Checkpoints(job["checkpoints"], stores, plan.schedule.keep)
+    Training(plan, source, held_out, device=device, checkpoints=kept, report=job["lines"].put).run()
 
 
 def _cpus(nodes: list[dict[str, Any]], workers: int) -> int:
@@ -96,7 +93,7 @@ def _cpus(nodes: list[dict[str, Any]], workers: int) -> int:
 
 
 def _each(cpus: int, use_gpu: bool) -> dict[str, float]:
-    return {"CPU": cpus} | ({"GPU": 1} if use_gpu else {})
+    return {"CPU": float(cpus)} | ({"GPU": 1.0} if use_gpu else {})
 
 
 def _require(workers: int, cpus: int, use_gpu: bool) -> None:
@@ -157,7 +154,7 @@ class _OneMachine(TorchConfig):
 class _ByFile(Backend):
     share_cuda_visible_devices = True
 
-    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
         where = Path(tempfile.mkdtemp(prefix="isofleet-training-")) / "meeting"
         backend = backend_config.backend or "gloo"
         ray.get(

@@ -4,8 +4,10 @@ Works on: plans, checkpoints and bundle folders. Knows nothing about losses or h
 """
 
 from pathlib import Path
+from types import ModuleType
 
 import torch
+from pydantic import ValidationError
 
 from cluster.config import Config
 from cluster.errors import RequestError, RunError
@@ -13,9 +15,10 @@ from cluster.store import Stores
 from jobs.run import code_version
 from jobs.stop import Stop
 from jobs.training.checkpoints import Checkpoint, Checkpoints
-from jobs.training.core import Outcome, Report, Training, restored
+from jobs.training.core import Outcome, Report, Training
 from jobs.training.examples import examples
 from jobs.training.plan import Plan
+from jobs.training.stages import Networks
 from workers import weights
 
 
@@ -38,18 +41,17 @@ def train(
         raise RequestError(f"{bundle}: is not empty; name a new folder.")
     if gpu and not workers and not torch.cuda.is_available():
         raise RequestError("--gpu: PyTorch finds none on this machine; leave it out.")
-    kept = Checkpoints(checkpoints or f"{bundle}.checkpoints", Stores(config.store), plan.schedule.keep)
+    stores = Stores(config.store)
+    kept = Checkpoints(checkpoints or f"{bundle}.checkpoints", stores, plan.schedule.keep)
     _check(kept.latest(), plan, kept.uri)
     stop = Stop()
     with stop.on_signals():
         try:
             if workers:
-                from jobs import ray_training
-
-                ray_training.train(plan, config, kept.uri, workers, gpu, report)
+                _ray_training().train(plan, config, kept.uri, workers, gpu, report)
                 outcome = _learnt(kept.latest(), plan)
             else:
-                outcome = _train_here(plan, kept, "cpu" if gpu is False else None, report, stop)
+                outcome = _train_here(plan, stores, kept, "cpu" if gpu is False else None, report, stop)
         except RunError as error:
             if stop.by is None:
                 raise
@@ -60,9 +62,19 @@ def train(
     return _save(bundle, plan, outcome)
 
 
-def _train_here(plan: Plan, checkpoints: Checkpoints, device: str | None, report: Report, stop: Stop) -> Outcome:
+def _ray_training() -> ModuleType:
+    try:
+        from jobs import ray_training
+    except ImportError as error:
+        raise RequestError("--workers: needs Ray Train, which is not installed: pip install 'isofleet[train]'.") from error
+    return ray_training
+
+
+def _train_here(
+    plan: Plan, stores: Stores, checkpoints: Checkpoints, device: str | None, report: Report, stop: Stop
+) -> Outcome:
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    source, held_out = examples(plan, device)
+    source, held_out = examples(plan, stores, device)
     training = Training(
         plan, source, held_out, device=device, checkpoints=checkpoints, report=report,
         stopped=lambda: stop.by is not None,
@@ -73,16 +85,23 @@ def _train_here(plan: Plan, checkpoints: Checkpoints, device: str | None, report
 
 def _check(found: Checkpoint | None, plan: Plan, where: str) -> None:
     """Raises RequestError for a checkpoint of another plan."""
-    if found is not None and found.state.get("plan") != plan.model_dump(mode="json"):
+    try:
+        same = found is None or Plan.model_validate(found.state["plan"]) == plan
+    except (KeyError, ValidationError):
+        same = False
+    if not same:
         raise RequestError(f"--checkpoints {where}: are of another plan; name another folder, or remove them.")
 
 
 def _learnt(found: Checkpoint | None, plan: Plan) -> Outcome:
     """What workers left as their last checkpoint."""
-    outcome = None if found is None else restored(plan, found)
-    if outcome is None:
+    outcome = None if found is None else found.state["progress"]["outcome"]
+    if found is None or outcome is None:
         raise RunError("training ended before it was done; the same command goes on from the last checkpoint.")
-    return outcome
+    networks = Networks(plan)
+    of_networks = {name: value for name, value in found.tensors.items() if name.startswith("networks.")}
+    networks.load_state_dict({name.removeprefix("networks."): value for name, value in of_networks.items()})
+    return Outcome(networks.eval(), **outcome)
 
 
 def _save(bundle: Path, plan: Plan, outcome: Outcome) -> str:
@@ -94,8 +113,8 @@ def _save(bundle: Path, plan: Plan, outcome: Outcome) -> str:
         encoder_width=plan.encoder_width,
         framing=plan.framing,
         threshold=outcome.threshold,
-        categories=plan.categories,
-        provenance={"plan": plan.model_dump(mode="json"), "code_version": code_version(), "data": "procedural"},
+        categories=tuple(name.removeprefix("iou/") for name in outcome.metrics if name.startswith("iou/")),
+        provenance={"plan": plan.model_dump(mode="json"), "code_version": code_version()},
         metrics=outcome.metrics,
     )
     return weights.save(bundle, config, outcome.networks.encoder, outcome.networks.decoder, half=plan.half)

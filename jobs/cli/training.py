@@ -19,6 +19,9 @@ def train(
         str | None,
         typer.Option(help="One that ships: embedded (the embedded bundle's, the default) or imnet (the paper's)."),
     ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Dataset of isofleet prepare, in place of the plan's; its categories are taken.")
+    ] = None,
     checkpoints: Annotated[
         str | None, typer.Option(help="Folder or s3:// prefix to go on from; BUNDLE.checkpoints if left out.")
     ] = None,
@@ -35,6 +38,8 @@ def train(
 
     isofleet train bundles/mine
 
+    isofleet train bundles/chairs --preset imnet --data s3://models/chairs-dataset
+
     isofleet train bundles/mine --plan plan.yaml --workers 4 --address auto --checkpoints s3://models/mine
     """
     from jobs import train
@@ -44,7 +49,7 @@ def train(
         raise RequestError("--address: is for --workers; without, this process trains alone.")
     digest = train.train(
         bundle,
-        read(plan, preset),
+        read(plan, preset, data),
         configuration(config, None, {"ray.address": address}),
         lambda line: typer.echo(line, err=True),
         checkpoints=checkpoints,

@@ -315,16 +315,6 @@ class Training:
         self._checkpoints.save(self.at.steps, Checkpoint(state, tensors), self._record)
 
 
-def restored(plan: Plan, checkpoint: Checkpoint) -> Outcome | None:
-    """What a training came to, of its last checkpoint; None where it is not done."""
-    progress = Progress(**checkpoint.state["progress"])
-    if progress.outcome is None:
-        return None
-    networks = Networks(plan)
-    networks.load_state_dict(_under("networks.", checkpoint.tensors))
-    return Outcome(networks.eval(), **progress.outcome)
-
-
 def has_bfloat16(device: str) -> bool:
     """Whether bfloat16 is native: elsewhere it is emulated, and slower than float32."""
     if torch.device(device).type == "cuda":

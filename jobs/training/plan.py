@@ -20,6 +20,7 @@ from workers.images import Framing
 HELD_OUT = 10_000_000
 PROCEDURAL = "procedural"
 PRESETS = ("embedded", "imnet")
+_MADE_UP = ("categories", "objects", "views", "fresh", "validation_objects")  # keys that a dataset has no use for
 
 
 class Augmentation(BaseModel):
@@ -91,7 +92,8 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    categories: tuple[str, ...] = Field(min_length=1)
+    data: str = Field(default=PROCEDURAL, min_length=1, description="or a dataset of isofleet prepare")
+    categories: tuple[str, ...] = Field(default=(), description="of made-up objects; a dataset has its own")
     family: Family = "imnet-2019"
     latent_size: int = Field(default=128, ge=1)
     decoder_width: int = Field(default=128, ge=1)
@@ -113,6 +115,13 @@ class Plan(BaseModel):
     def _whole(self) -> Self:
         if self.threshold != "auto" and not 0 < self.threshold < 1:
             raise ValueError("threshold must be auto, or lie between 0 and 1")
+        if self.data != PROCEDURAL:
+            for name in _MADE_UP:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} is for made-up objects; leave it out for a dataset")
+            return self
+        if not self.categories:
+            raise ValueError(f"categories must name some of {', '.join(CATEGORIES)}")
         if self.schedule.batch > self.objects:
             raise ValueError(f"schedule.batch must be at most objects, {self.objects}")
         for category in self.categories:
@@ -121,8 +130,11 @@ class Plan(BaseModel):
         return self
 
 
-def read(path: Path | None, preset: str | None = None) -> Plan:
-    """The plan in a YAML file, or else a preset's: the embedded bundle's unless named. Raises RequestError."""
+def read(path: Path | None, preset: str | None = None, data: str | None = None) -> Plan:
+    """The plan in a YAML file, or else a preset's: the embedded bundle's unless named. Raises RequestError.
+
+    With `data`, that of a plan which learns from this dataset.
+    """
     if path is not None and preset is not None:
         raise RequestError("--plan and --preset: give one of them.")
     if preset is not None and preset not in PRESETS:
@@ -130,7 +142,10 @@ def read(path: Path | None, preset: str | None = None) -> Plan:
     where = Path(str(files("jobs.training") / f"{preset or PRESETS[0]}.yaml")) if path is None else path
     option = f"--plan {where}" if preset is None else f"--preset {preset}"
     try:
-        return Plan.model_validate(yaml.safe_load(where.read_text(encoding="utf-8")))
+        content = yaml.safe_load(where.read_text(encoding="utf-8"))
+        if data is not None and isinstance(content, dict):
+            content = {key: value for key, value in content.items() if key not in _MADE_UP} | {"data": data}
+        return Plan.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"{option}: cannot be read as YAML ({type(error).__name__}).") from error
     except ValidationError as error:
