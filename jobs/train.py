@@ -66,7 +66,9 @@ def _ray_training() -> ModuleType:
     try:
         from jobs import ray_training
     except ImportError as error:
-        raise RequestError("--workers: needs Ray Train, which is not installed: pip install 'isofleet[train]'.") from error
+        raise RequestError(
+            "--workers: needs Ray Train, which is not installed: pip install 'isofleet[train]'."
+        ) from error
     return ray_training
 
 

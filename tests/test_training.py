@@ -14,17 +14,21 @@ import torch
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapes import hdf5
 
 from cluster.config import Config, StoreSettings
 from cluster.errors import RequestError
 from cluster.store import Stores
+from jobs.prepare import prepare
 from jobs.train import train
+from jobs.training import shards
 from jobs.training.augmentation import Augment, draw, symmetric
 from jobs.training.batches import Batches, Part
 from jobs.training.checkpoints import Checkpoints
 from jobs.training.collection import Collection, collect
 from jobs.training.core import Outcome, Training
 from jobs.training.plan import PRESETS, Augmentation, Plan, read
+from jobs.training.shards import split_for
 from workers import weights
 from workers.encoder import IMAGE_SIZE
 from workers.images import Framing
@@ -277,3 +281,32 @@ def test_a_wrong_plan_is_one_sentence(change: dict[str, object], sentence: str, 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_a_plan(preset: str) -> None:
     assert read(None, preset).name == preset
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_prepared_collection_is_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hdf5(tmp_path / "03001627_vox256_img_train.hdf5", fine=True, rows=16)
+    stored = str(tmp_path / "dataset")
+    assert prepare(stored.replace("dataset", ""), stored, Config()).ok == 16
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+    said: list[str] = []
+    train(tmp_path / "bundle", read(path, data=stored), Config(), said.append)
+    bundle = weights.load(str(tmp_path / "bundle"), Stores(StoreSettings()))
+    assert bundle.config.categories == ("chair",)
+    assert bundle.config.provenance["plan"]["data"] == stored
+    learnt = sum(split_for(f"{name}", "train") == "train" for name in _ids(stored))
+    assert f"{learnt} objects to learn from, {16 - learnt} to validate with, on cpu" in said
+    path.write_text(yaml.safe_dump(TINY | {"schedule": TINY["schedule"] | {"batch": 16}}))
+    with pytest.raises(RequestError, match=r"lower schedule\.batch"):
+        train(tmp_path / "large", read(path, data=stored), Config(), said.append)
+
+
+def _ids(stored: str) -> list[str]:
+    stores = Stores(StoreSettings())
+    return [
+        row["item_id"]
+        for index, _, _ in shards.counted(stores, stored)
+        for row in shards.read(stores, stored, index).to_pylist()
+    ]
