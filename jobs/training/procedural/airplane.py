@@ -12,10 +12,10 @@ from jobs.training.procedural import airplane_military as military
 from jobs.training.procedural.profiles import pick
 
 FAMILIES = [
-    (30, civil.airliner), (10, civil.tail_engined), (5, civil.turboprop), (8, light.light), (3, light.glider),
-    (4, light.biplane), (3, light.seaplane), (3, civil.supersonic), (20, military.fighter), (8, military.warbird),
-    (5, military.bomber), (3, military.flying_wing), (5, military.transport), (2, military.drone),
-    (2, military.twin_boom),
+    (28, civil.airliner), (9, civil.tail_engined), (4, civil.turboprop), (8, light.light), (3, light.glider),
+    (4, light.biplane), (3, light.seaplane), (3, civil.supersonic), (18, military.fighter), (7, military.warbird),
+    (4, military.bomber), (2, military.flying_wing), (4, military.transport), (2, military.drone),
+    (1, military.twin_boom),
 ]  # fmt: skip
 
 

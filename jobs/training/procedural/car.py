@@ -12,10 +12,10 @@ from jobs.training.procedural import car_vintage as vintage
 from jobs.training.procedural.profiles import pick
 
 FAMILIES = [
-    (16, modern.sedan), (11, modern.hatchback), (4, modern.city), (6, modern.wagon), (8, modern.coupe),
-    (12, modern.sports), (12, modern.offroader), (5, modern.carrier), (8, modern.muscle), (3, modern.limousine),
-    (7, modern.convertible), (8, other.van), (8, other.pickup), (6, other.jeep), (6, vintage.vintage),
-    (6, vintage.rounded), (4, other.formula),
+    (13, modern.sedan), (9, modern.hatchback), (3, modern.city), (5, modern.wagon), (6, modern.coupe),
+    (9, modern.sports), (9, modern.offroader), (4, modern.carrier), (6, modern.muscle), (3, modern.limousine),
+    (6, modern.convertible), (6, other.van), (6, other.pickup), (5, other.jeep), (4, vintage.vintage),
+    (4, vintage.rounded), (2, other.formula),
 ]  # fmt: skip
 
 

@@ -12,10 +12,10 @@ from jobs.training.procedural import lamp_table as low
 from jobs.training.procedural.profiles import pick
 
 FAMILIES = [
-    (28, low.table), (5, low.glowing), (11, low.desk), (2, low.banker), (12, floor.floor),
-    (5, floor.tripod), (4, floor.arc), (4, floor.several), (4, floor.street), (12, hanging.pendant),
-    (4, hanging.cluster), (7, hanging.chandelier), (2, hanging.ring), (4, hanging.ceiling), (6, hanging.wall),
-    (5, hanging.lantern), (2, hanging.neon),
+    (24, low.table), (4, low.glowing), (10, low.desk), (2, low.banker), (11, floor.floor),
+    (4, floor.tripod), (4, floor.arc), (4, floor.several), (3, floor.street), (10, hanging.pendant),
+    (4, hanging.cluster), (6, hanging.chandelier), (1, hanging.ring), (3, hanging.ceiling), (5, hanging.wall),
+    (4, hanging.lantern), (1, hanging.neon),
 ]  # fmt: skip
 
 

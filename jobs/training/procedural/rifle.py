@@ -11,8 +11,8 @@ from jobs.training.procedural import rifle_modern as modern
 from jobs.training.procedural.profiles import pick
 
 FAMILIES = [
-    (28, modern.assault), (6, modern.bullpup), (12, classic.hunting), (9, classic.service), (13, classic.sniper),
-    (11, classic.shotgun), (10, modern.submachine), (5, classic.lever), (4, classic.musket), (7, modern.machine_gun),
+    (27, modern.assault), (6, modern.bullpup), (12, classic.hunting), (9, classic.service), (12, classic.sniper),
+    (10, classic.shotgun), (9, modern.submachine), (5, classic.lever), (4, classic.musket), (6, modern.machine_gun),
 ]  # fmt: skip
 
 
