@@ -4,7 +4,6 @@ Works on: one source, its frozen work list, and a pool of preparers. Knows nothi
 of a shape. Shards are committed one by one; the same call goes on where an earlier one was stopped.
 """
 
-import contextlib
 import logging
 import math
 import time
@@ -18,10 +17,11 @@ from cluster.errors import RequestError, RunError
 from cluster.pool import ActorPool, Failed, Finished, InputLost, Outcome, Raised, Task, wait
 from cluster.session import ActorNeed, Session, session
 from cluster.store import StoreError, Stores, canonical
-from jobs import budget, run, scratch
-from jobs.catalog import Catalog, Item, Position
+from jobs import budget, run
+from jobs.catalog import Item
 from jobs.ledger import Ledger
 from jobs.progress import Progress
+from jobs.shapes import Asked, Shapes, options_of, request_for
 from jobs.stop import Stop
 from jobs.training import dataset as datasets
 from jobs.training import shards as rows
@@ -29,28 +29,13 @@ from jobs.training.failure import ShapeCode
 from jobs.training.preparation import Prepared
 from jobs.training.preparer import Order, Preparer, Spoilt
 from jobs.training.shards import Counts, Row, split_for
-from jobs.training.sources import AXES, KINDS, Options, Source, open_source, recognise
-from jobs.training.sources.shapenet import SYNSETS
+from jobs.training.sources import Source
 from jobs.worklist import Shard, plan
-from workers.failure import ErrorCode
 
 _WAIT_SECONDS = 1.0  # how long the loop sleeps at most, so that progress is reported
 _AHEAD = 2  # shards that are open beyond what the preparers hold: one that waits for its last shape holds up no other
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a person says of a collection. `kind` None recognises it; no `categories` takes all of them."""
-
-    kind: str | None = None
-    up: str = "+y"
-    front: str = "-z"
-    renderings: str | None = None
-    categories: tuple[str, ...] = ()
-    limit: int | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,8 +94,8 @@ def prepare(
     stop = stop or Stop()
     stores = Stores(config.store)
     try:
-        request = _request(source_uri, config, asked or Asked(), stores)
-        collection = _Shapes(request, stores)
+        request = request_for(source_uri, config, asked or Asked(), stores)
+        collection = Shapes(request, stores)
         if not datasets.exists(stores, dataset):
             next(collection.items())  # before a record is written
         record = datasets.begin(stores, dataset, request)
@@ -136,14 +121,14 @@ def estimate(source_uri: str, dataset: str, config: Config, asked: Asked | None 
     """What `prepare` would do with the same arguments; nothing is written. Raises RequestError as it does."""
     stores = Stores(config.store)
     try:
-        request = _request(source_uri, config, asked or Asked(), stores)
+        request = request_for(source_uri, config, asked or Asked(), stores)
         done: set[int] = set()
         if datasets.exists(stores, dataset):
             datasets.resumed(stores, dataset, request)
             done = rows.committed(stores, dataset)
         categories: Counter[str] = Counter()
         shapes_done = unusable = size = count = 0
-        for shard in plan(_Shapes(request, stores), dataset, stores, request.shard_size, write=False):
+        for shard in plan(Shapes(request, stores), dataset, stores, request.shard_size, write=False):
             count += 1
             shapes_done += len(shard.items) * (shard.index in done)
             categories.update(item.category for item in shard.items)
@@ -153,74 +138,6 @@ def estimate(source_uri: str, dataset: str, config: Config, asked: Asked | None 
         raise RequestError(f"the preparation cannot be estimated: {error}.") from error
     return Estimate(
         request.kind, categories.total(), dict(sorted(categories.items())), count, shapes_done, unusable, size
-    )
-
-
-def _request(source_uri: str, config: Config, asked: Asked, stores: Stores) -> datasets.Request:
-    if asked.kind is not None and asked.kind not in KINDS:
-        raise RequestError(f"--kind {asked.kind} is none of {', '.join(KINDS)}.")
-    for name, axis in (("up", asked.up), ("front", asked.front)):
-        if axis not in AXES:
-            raise RequestError(f"--{name} {axis} is none of {', '.join(sorted(AXES))}.")
-    if asked.up[1:] == asked.front[1:]:
-        raise RequestError(f"--up {asked.up} and --front {asked.front} lie along one line; the front is beside up.")
-    kind = asked.kind or recognise(source_uri, stores)
-    if kind != "meshes" and (asked.up, asked.front) != (Asked.up, Asked.front):
-        raise RequestError(f"--up and --front are for a folder of meshes: {kind} has axes of its own.")
-    if asked.renderings is not None and not kind.startswith("shapenet"):
-        raise RequestError(f"--renderings are pictures of ShapeNet's models, and SOURCE is {kind}; leave them out.")
-    return datasets.Request(
-        source=canonical(source_uri),
-        kind=kind,
-        up=asked.up,
-        front=asked.front,
-        renderings=None if asked.renderings is None else canonical(asked.renderings),
-        categories=tuple(sorted(SYNSETS.get(name, name) for name in asked.categories)),
-        limit=asked.limit,
-        shard_size=config.prepare.shard_size,
-        max_bytes=config.prepare.max_bytes,
-        max_faces=config.prepare.max_faces,
-        seed=asked.seed,
-    )
-
-
-def _options(request: datasets.Request) -> Options:
-    return Options(request.up, request.front, request.renderings, request.max_bytes, request.max_faces)
-
-
-class _Shapes(Catalog):
-    """A source's entries as a work list."""
-
-    def __init__(self, request: datasets.Request, stores: Stores) -> None:
-        super().__init__(request.source, stores, category=None, limit=request.limit)
-        self.source: Source = open_source(request.source, request.kind, stores, _options(request))
-        self._categories = request.categories
-
-    def _rows(self, after: Position | None) -> Iterator[tuple[str, Item]]:
-        skip, count = after.count if after else 0, 0
-        ids = scratch.database("CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
-        with contextlib.closing(ids) as seen:
-            for entry in self.source.entries():
-                if self._categories and entry.category not in self._categories:
-                    continue
-                item = Item(entry.id, entry.address, entry.category, entry.etag, entry.size)
-                if not seen.execute("INSERT OR IGNORE INTO ids VALUES (?)", (entry.id,)).rowcount:
-                    item = _duplicate(item, count)
-                count += 1
-                if count > skip:
-                    yield "", item
-
-    def _nothing(self) -> str:
-        of = f" of the category {' or '.join(self._categories)}" if self._categories else ""
-        return f"SOURCE {self.uri} has no shapes{of} in the layout {self.source.kind}; see docs/datasets.md."
-
-
-def _duplicate(item: Item, number: int) -> Item:
-    return replace(
-        item,
-        item_id=f"{item.item_id.partition('~')[0]}~{number:016x}",  # a name that `item_id_for` never gives
-        error_code=ErrorCode.DUPLICATE_ID.value,
-        error_message=f"An earlier shape has the id {item.item_id}.",
     )
 
 
@@ -375,7 +292,7 @@ class _Job:
         return ActorPool(
             "preparer",
             Preparer,
-            (self._config.store, request.source, request.kind, _options(request), request.seed),
+            (self._config.store, request.source, request.kind, options_of(request), request.seed),
             need.count,
             cpus=need.cpus,
             gpus=0,

@@ -21,8 +21,9 @@ from cluster.config import Config, StoreSettings, load
 from cluster.errors import RequestError, RunError
 from cluster.store import Stores
 from jobs.evaluate import evaluate
-from jobs.prepare import Asked, prepare
+from jobs.prepare import prepare
 from jobs.progress import Progress
+from jobs.shapes import Asked
 from jobs.stop import Stop
 from jobs.training import dataset, shards
 from jobs.training.collection import POINTS, VOXELS

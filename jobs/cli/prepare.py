@@ -50,10 +50,11 @@ def prepare(
     isofleet prepare s3://shop/cad s3://lab/cad --up +z --front -y --dry-run
     """
     from jobs import prepare as job
+    from jobs.shapes import Asked
 
     options = {"prepare.max_failed_percent": max_failed_percent, "ray.address": address}
     chosen = configuration(config, settings, options)
-    asked = job.Asked(kind, up, front, renderings, tuple(category or ()), limit, seed)
+    asked = Asked(kind, up, front, renderings, tuple(category or ()), limit, seed)
     if dry_run:
         _print_estimate(job.estimate(source, dataset, chosen, asked), as_json)
         return
