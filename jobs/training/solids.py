@@ -277,7 +277,7 @@ class Extrusion:
 
     def parameters(self) -> list[float]:
         corners = np.array(self.outline)
-        edges = np.concatenate([corners, np.roll(corners, -1, axis=0) - corners], axis=1)
+        edges = np.concatenate([corners, np.roll(corners, -1, axis=0)], axis=1)
         return [self.thickness / 2, min(self.round, self.thickness / 2), *edges.ravel()]
 
     @staticmethod
@@ -307,7 +307,7 @@ class Revolution:
         """The edges, but for those on the axis: they are inside."""
         corners = np.asarray(self.profile)
         ends = np.roll(corners, -1, axis=0)
-        edges = np.concatenate([corners, ends - corners], axis=1)
+        edges = np.concatenate([corners, ends], axis=1)
         return [*edges[(corners[:, 0] > 0) | (ends[:, 0] > 0)].ravel()]
 
     @staticmethod
@@ -346,23 +346,34 @@ def _norm(axes: list[Tensor], exponent: float) -> Tensor:
 
 
 def _polygon(x: Tensor, y: Tensor, edges: Tensor) -> Tensor:
-    """Signed distance from a closed outline, `edges` [n, 4·E] as (x, y, to x, to y): its sign by crossings along +x."""
+    """Signed distance from a closed outline, `edges` [n, 4·E] as (x, y, end x, end y): its sign by crossings along +x.
+
+    By sums and products: torch's comparisons take five times as long.
+    """
     nearest: Tensor | None = None
     outside = torch.ones_like(x)
-    for edge in range(edges.shape[1] // 4):
-        start_x, start_y, to_x, to_y = (edges[:, n : n + 1] for n in range(4 * edge, 4 * edge + 4))
-        per_length = 1 / (to_x * to_x + to_y * to_y).clamp_min(1e-20)
+    places = edges.unflatten(1, (-1, 4))
+    along = places[..., 2:] - places[..., :2]
+    per_length = along / along.square().sum(-1, keepdim=True).clamp_min(1e-20)
+    rising = along * along[..., 1:].sign()
+    for edge in range(places.shape[1]):
+        start_x, start_y, _, end_y = (places[:, edge, n : n + 1] for n in range(4))
         x_, y_ = x - start_x, y - start_y
-        share = (x_ * to_x).add_(y_ * to_y).mul_(per_length).clamp_(0, 1)
         # The edge is crossed where the point lies between its ends' heights and on its left.
-        between = (y_ >= 0) ^ (y_ - to_y >= 0)
-        left = ((y_ * to_x).sub_(x_ * to_y) * to_y.sign()) > 0
-        outside.mul_((between & left).to(outside.dtype).mul_(-2).add_(1))
-        x_.sub_(share * to_x).square_()
-        reach = x_.add_(y_.sub_(share.mul_(to_y)).square_())
+        between = _above(y - end_y).sub_(_above(y_.clone())).square_()
+        left = _above((y_ * rising[:, edge, :1]).sub_(x_ * rising[:, edge, 1:]))
+        outside.mul_(between.mul_(left).mul_(-2).add_(1))
+        share = (x_ * per_length[:, edge, :1]).add_(y_ * per_length[:, edge, 1:]).clamp_(0, 1)
+        x_.sub_(share * along[:, edge, :1]).square_()
+        reach = x_.add_(y_.sub_(share.mul_(along[:, edge, 1:])).square_())
         nearest = reach if nearest is None else torch.minimum(nearest, reach)
     assert nearest is not None
     return nearest.sqrt_().mul_(outside)
+
+
+def _above(height: Tensor) -> Tensor:
+    """1 where a number is above 0 and else 0; changes it."""
+    return height.mul_(1e30).clamp_(0, 1)
 
 
 def _dual(exponent: float) -> float:
