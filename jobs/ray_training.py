@@ -72,6 +72,8 @@ def train(plan: Plan, config: Config, checkpoints: str, workers: int, gpu: bool 
             )  # fmt: skip
             try:
                 trainer.fit()
+            except SystemExit:  # how Ray Train takes Ctrl-C, once it has ended the workers
+                raise KeyboardInterrupt from None
             except (TrainingFailedError, RayError) as error:
                 raise RunError(f"training ended on its workers: {_cause(error)}; the same command goes on.") from error
 
