@@ -1,6 +1,6 @@
 """From a latent to a mesh by four ways, with the same weights, on the same machine, in the same run.
 
-    python -m benchmarks.comparison [--shapes 4]
+    python -m benchmarks.comparison [--shapes 4] [--resolutions 64 512]
 
 Works on: the embedded bundle's decoder, and the same function at the paper's width. Each way is run in a process of
 its own, so that its memory is its own. `dense` and `imnet` (the authors' algorithm; benchmarks/schemes.py) evaluate the
@@ -14,6 +14,7 @@ distance of vertices to the nearest one of that field's mesh, in cells.
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -56,15 +57,18 @@ class Made:
     limit_seconds: float | None = None
 
 
-def run(shapes: int = 1) -> list[dict[str, Any]]:
-    """A row for each decoder, resolution and way: sums over `shapes` pictures, of different categories."""
+def run(shapes: int = 1, resolutions: Sequence[int] = RESOLUTIONS) -> list[dict[str, Any]]:
+    """A row for each decoder, resolution and way: sums over `shapes` pictures, of different categories.
+
+    `resolutions` begin with one at which dense is run: at others its time follows from it.
+    """
     print(f"from a latent to a mesh, {shapes} shape(s), one thread; × is against dense")
     print("decoder  resolution  way               points    seconds  × dense  × imnet   × mise  of limit  mesh share  "
           "peak MiB  sign errors  vertex error mean / max (cells)")  # fmt: skip
     rows = []
     for size in ("small", "paper"):
         rate = 0.0
-        for resolution in RESOLUTIONS:
+        for resolution in resolutions:
             seconds: dict[str, float] = {}
             for way in WAYS:
                 points = resolution**3 * shapes
@@ -199,4 +203,6 @@ def _line(row: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", type=int, default=1, choices=range(1, 5))
-    run(parser.parse_args().shapes)
+    parser.add_argument("--resolutions", type=int, nargs="+", default=RESOLUTIONS, help="the first at most 64")
+    arguments = parser.parse_args()
+    run(arguments.shapes, arguments.resolutions)
