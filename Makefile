@@ -15,9 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(VENV)/bin/isofleet demo demo-output
 
-# Two at a time, each file's tests in one process: much of what is tested waits for other processes.
+# Three at a time, each file's tests in one process, those that take longest first (tests/conftest.py): most wait for others.
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile --durations 15
+	$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 15
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .

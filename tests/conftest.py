@@ -44,6 +44,17 @@ BROKEN = {
 # The last has 219 of the 255 bytes that a file name may have.
 ODD = ("two words & more.png", "Stühle ☕ 椅子.png", f"{'n' * 215}.png")
 
+# Files whose tests take a minute and more, the longest first: begun last, they would be waited for alone.
+LONGEST = (
+    "test_submit.py", "test_report_page.py", "test_chaos.py", "test_training.py", "test_docs.py",
+    "test_submit_schedules.py", "test_poison.py", "test_discovery.py", "test_drain.py", "test_permissions.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take longest come first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @dataclass(frozen=True)
 class S3:
