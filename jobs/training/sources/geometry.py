@@ -148,7 +148,7 @@ class _Beside(trimesh.resolvers.Resolver):
 
     def write(self, name: str, data: Any) -> None:
         """Nothing is ever written beside a source."""
-        raise NotImplementedError(name)
+        raise io.UnsupportedOperation(f"{name}: a source is only read")
 
     def namespaced(self, namespace: str) -> "_Beside":
         return self
