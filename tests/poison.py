@@ -5,9 +5,10 @@ is in all else. The harm is real: a segmentation fault, a leak, a sleep that no 
 """
 
 import ctypes
-import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from workers import reconstructor
 from workers.images import Picture, decode
@@ -16,7 +17,7 @@ from workers.reconstructor import Reconstructor
 POISONS = ("segfault", "leak", "hang")
 _MARK = b"poison: "  # behind the end of an otherwise good PNG, where no decoder looks
 
-_leaked: list[bytearray] = []
+_leaked: list[np.ndarray] = []
 
 
 def poisonous(picture: Path, poison: str) -> bytes:
@@ -39,7 +40,7 @@ def _decode(data: bytes, *, max_pixels: int) -> Picture:
             ctypes.string_at(0)
         case b"leak":
             while True:
-                _leaked.append(bytearray(os.urandom(1 << 20) * 32))
+                _leaked.append(np.empty(1 << 28, np.uint8))  # not touched: as soon done on a machine that is busy
         case b"hang":
             ctypes.PyDLL(None).sleep(600)  # PyDLL keeps the lock that every other Python thread waits for
     return decode(data, max_pixels=max_pixels)

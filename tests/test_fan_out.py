@@ -115,7 +115,12 @@ def test_what_does_not_come_back_is_evaluated_here(helpers: list[Any], way: str)
     started = time.monotonic()
     assert torch.equal(field(keys), keys + 0.5)
     assert time.monotonic() - started < 60  # it hangs for ten minutes
-    assert (field.shared > 0) == (way in ("slow", "hangs"))
+    if way not in ("slow", "hangs"):
+        assert field.shared == 0
+        return
+    while field.shared == 0 and time.monotonic() - started < 60:  # on a busy machine all may come too late
+        assert torch.equal(field(keys), keys + 0.5)
+    assert field.shared > 0
 
 
 class Fleet:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from shapes import CHAIR, TABLE, box, contains, hdf5, obj, renderings, seat, shapenet, zipped
@@ -248,6 +248,7 @@ def test_an_archive_that_lies_unfolds_no_further(tmp_path: Path) -> None:
 
 
 @settings(max_examples=8, deadline=None)
+@example(seed=96, flipped=0.0, holes=0.05859375, doubled=False)  # seat and back have one edge, with a hole at it
 @given(seed=st.integers(0, 99), flipped=st.floats(0, 1), holes=st.floats(0, 0.06), doubled=st.booleans())
 def test_holes_and_flipped_faces_leave_it_solid(
     stool: np.ndarray, seed: int, flipped: float, holes: float, doubled: bool

@@ -28,6 +28,7 @@ from jobs.training import validation
 from jobs.training.batches import Batches, Part, Source, on_device
 from jobs.training.checkpoints import Checkpoint, Checkpoints
 from jobs.training.collection import Collection
+from jobs.training.optimizers import optimizers_of, restore
 from jobs.training.parallel import synchronise
 from jobs.training.plan import Plan
 from jobs.training.stages import Networks, Stage, Task, parameters, stages
@@ -73,7 +74,7 @@ class _Learning:
     task: Task
     average: Networks
     averaged: Task
-    optimizer: torch.optim.AdamW
+    optimizers: list[torch.optim.Optimizer]
     limit: float | None  # seconds that the stage may take
     loss: Tensor  # summed since the last line
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -142,15 +143,14 @@ class Training:
         networks.requires_grad_(False)
         for network in task.learns:
             network.requires_grad_(True)
-        optimizer = torch.optim.AdamW(
-            parameters(task), lr=stage.rate, betas=plan.betas, weight_decay=plan.weight_decay, fused=True
-        )
+        optimizers = optimizers_of(task, plan)
         loss = torch.tensor(self.at.loss, device=self.device)
-        learning = _Learning(stage, task, average, averaged, optimizer, self._limit(), loss)
+        learning = _Learning(stage, task, average, averaged, optimizers, self._limit(), loss)
         if self.at.step:
             average.load_state_dict(_under("average.", tensors))
             learning.best = _under("best.", tensors)
-            _restore(optimizer, _under("optimizer.", tensors))
+            for place, optimizer in enumerate(optimizers):
+                restore(optimizer, _under(f"optimizer.{place}.", tensors))
         return learning
 
     def _learn(self, learning: _Learning, networks: Networks) -> None:
@@ -166,16 +166,18 @@ class Training:
         share = self._share(learning)
         with _examples(learning.task, self._batches, at.stage, at.step, self.device) as examples:
             while share < 1:
-                for group in learning.optimizer.param_groups:
-                    group["lr"] = stage.rate * self._factor(stage, share)
+                for optimizer in learning.optimizers:
+                    for group in optimizer.param_groups:
+                        group["lr"] = stage.rate * self._factor(stage, share) * group["scale"]
                 example = next(examples)
                 with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=has_bfloat16(self.device)):
                     loss = model(*example)
-                learning.optimizer.zero_grad()
+                learning.task.zero_grad()
                 loss.backward()
                 if plan.clip:
                     nn.utils.clip_grad_norm_(parameters(learning.task), plan.clip)
-                learning.optimizer.step()
+                for optimizer in learning.optimizers:
+                    optimizer.step()
                 learning.loss += loss.detach()
                 at.step, at.steps, at.since = at.step + 1, at.steps + 1, at.since + 1
                 _follow(learning.average, networks, plan.average, at.step)
@@ -309,8 +311,9 @@ class Training:
         tensors = {prefix + name: value for prefix, one in networks.items() for name, value in one.state_dict().items()}
         if learning is not None:
             tensors |= {f"best.{name}": value for name, value in learning.best.items()}
-            for number, state in learning.optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+            for place, optimizer in enumerate(learning.optimizers):
+                for number, state in optimizer.state_dict()["state"].items():
+                    tensors |= {f"optimizer.{place}.{number}.{name}": value for name, value in state.items()}
         state = {"plan": self.plan.model_dump(mode="json"), "progress": asdict(self.at)}
         self._checkpoints.save(self.at.steps, Checkpoint(state, tensors), self._record)
 
@@ -356,18 +359,6 @@ def _follow(average: Networks, networks: Networks, decay: float, step: int) -> N
             ours[name].lerp_(value, share)
         else:
             ours[name].copy_(value)
-
-
-def _restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """The optimizer's state, each tensor in its parameter's memory layout, which its kernel takes for granted."""
-    learnt = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        number, _, key = name.partition(".")
-        like = learnt[int(number)]
-        laid_out = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-        state.setdefault(int(number), {})[key] = laid_out.detach()
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

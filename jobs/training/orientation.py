@@ -19,6 +19,8 @@ a slab as thick as a voxel, as the authors' voxels have it.
 import igl
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from workers.render import Camera, seen, vertex_normals
 
@@ -30,6 +32,7 @@ _LOOKS = [
 ]
 _LOOK_SIZE = 192  # pixels a side
 _CLEAR = 0.3  # of a patch's pixels, by which one side must lead
+_SHARE = 0.1  # of a patch's pixels, from which on a part of it may be another body
 SHEET = 1 / 64  # thickness, in object units, that a sheet is given: one that the 64³ lattice cannot miss
 
 
@@ -60,18 +63,49 @@ def outward(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[ND
     with the origin.
     """
     patched, patch = igl.bfs_orient(np.ascontiguousarray(faces))
-    count = int(patch.max()) + 1
-    votes, pixels = np.zeros(count), np.zeros(count)
+    votes, pixels = np.zeros(len(faces)), np.zeros(len(faces))  # of each face
     for look in _LOOKS:
         nearest, shows = seen(vertices, patched, look, _LOOK_SIZE)
-        votes += np.bincount(patch[nearest], np.where(shows[nearest], 1.0, -1.0), count)
-        pixels += np.bincount(patch[nearest], minlength=count)
+        votes += np.bincount(nearest, np.where(shows[nearest], 1.0, -1.0), len(faces))
+        pixels += np.bincount(nearest, minlength=len(faces))
+    patch = _parted(patched, patch, votes, pixels)
+    count = int(patch.max()) + 1
+    votes, pixels = np.bincount(patch, votes, count), np.bincount(patch, pixels, count)
     a, b, c = (vertices[patched[:, corner]] for corner in range(3))
     volumes = np.bincount(patch, np.einsum("ij,ij->i", a, np.cross(b, c)), count)
     clear = np.abs(votes) > _CLEAR * pixels
     wrong = np.where(clear, votes < 0, volumes < 0)
     turned: NDArray[np.int64] = np.where(wrong[patch][:, None], patched[:, ::-1], patched)
     return turned, (~clear & (pixels > 0) & _rimmed(patched, patch, count))[patch]
+
+
+def _parted(
+    faces: NDArray[np.int64], patch: NDArray[np.int64], votes: NDArray[np.float64], pixels: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The patch int64[F] of each face, where bodies that touch are patches of their own.
+
+    Two closed bodies with a common edge make one patch where a hole is at that edge, and one of the two is then inside
+    out. So a patch is cut between neighbours whose votes contradict each other, and a part becomes a patch of its own
+    that is a good share of what is seen of the whole. A face or two that are seen through a hole are not.
+    """
+    edges, ends = np.unique(_edges(faces), return_inverse=True)
+    owners = np.argsort(ends, kind="stable")
+    first = np.searchsorted(ends[owners], np.arange(len(edges)))
+    two = np.flatnonzero(np.bincount(ends) == 2)
+    one, other = owners[first[two]] // 3, owners[first[two] + 1] // 3
+    side = np.sign(votes) * (np.abs(votes) > _CLEAR * pixels)
+    while True:  # faces that are not seen, such as those where two bodies touch, go with their neighbours
+        around = np.bincount(one, side[other], len(faces)) + np.bincount(other, side[one], len(faces))
+        found = (side == 0) & (around != 0)
+        if not found.any():
+            break
+        side[found] = np.sign(around[found])
+    joined = (patch[one] == patch[other]) & (side[one] * side[other] >= 0)
+    links = coo_array((np.ones(joined.sum()), (one[joined], other[joined])), shape=(len(faces), len(faces)))
+    _, part = connected_components(links, directed=False)
+    all_of_it = np.bincount(patch, pixels)[patch]
+    own = np.bincount(part, pixels)[part] >= _SHARE * all_of_it
+    return np.unique(np.where(own & (all_of_it > 0), len(faces) + part, patch), return_inverse=True)[1]
 
 
 def solid(
@@ -94,11 +128,14 @@ def solid(
 
 def _rimmed(faces: NDArray[np.int64], patch: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
     """bool[count]: which patches have an edge that no other face shares."""
-    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-    _, edge, shared = np.unique(
-        ends[:, 0] * (int(faces.max()) + 1) + ends[:, 1], return_inverse=True, return_counts=True
-    )
+    _, edge, shared = np.unique(_edges(faces), return_inverse=True, return_counts=True)
     return np.bincount(patch.repeat(3), shared[edge] == 1, count) > 0
+
+
+def _edges(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A name int64[3·F] of each face's three edges: the same for all faces that share it."""
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
+    return np.asarray(ends[:, 0] * (int(faces.max()) + 1) + ends[:, 1])
 
 
 def inside(vertices: NDArray[np.float64], faces: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.bool_]:

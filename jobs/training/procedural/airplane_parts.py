@@ -18,8 +18,8 @@ DARK = (0.1, 0.11, 0.13)
 
 
 def grains(*size: float) -> float:
-    """The grain, 1.2 % of the diagonal, of an airplane of about that size (x, y, z in any order)."""
-    return 0.012 * float(np.linalg.norm(size))
+    """The grain, 1.5 % of the diagonal, of an airplane of about that size (x, y, z in any order)."""
+    return 0.015 * float(np.linalg.norm(size))
 
 
 def section(random: Generator) -> float:

@@ -21,8 +21,8 @@ LIT = (0.95, 0.92, 0.82)
 
 
 def grains(*size: float) -> float:
-    """The grain, 1.2 % of the diagonal, of a lamp of about that size (x, y, z in any order)."""
-    return 0.012 * float(np.linalg.norm(size))
+    """The grain, 1.5 % of the diagonal, of a lamp of about that size (x, y, z in any order)."""
+    return 0.015 * float(np.linalg.norm(size))
 
 
 def frustum(shape: Shape, foot: ArrayLike, height: float, lower: float, upper: float) -> None:
