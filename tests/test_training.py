@@ -38,7 +38,7 @@ TINY: dict[str, Any] = {
     "framing": {"mode": "fit", "silhouette": 0.25}, "objects": 8, "views": 1, "validation_objects": 4, "half": True,
     "schedule": {
         "coarse_steps": [3, 3], "autoencoder_steps": 20, "regression_steps": 10, "joint_steps": 20, "batch": 8,
-        "points": 512, "voxel_width": 4, "checkpoint_every": 5, "validate_every": 5, "average": 0.5,
+        "points": 512, "voxel_width": 4, "checkpoint_every": 5, "validate_every": 5, "average": 0.5, "muon": 2.0,
     },
 }  # fmt: skip
 NOTHING = Augmentation(
@@ -172,7 +172,10 @@ def test_the_parts_of_a_batch_are_the_batch(examples: Collection) -> None:
 
 @pytest.mark.usefixtures("ray_session")
 def test_two_workers_train_as_one_also_when_one_is_lost(examples: Collection, tmp_path: Path) -> None:
-    plan = scheduled(autoencoder_steps=4, regression_steps=4, joint_steps=6, checkpoint_every=2, validate_every=4)
+    # Without Muon: it turns the rounding of a sum in another order into whole directions.
+    plan = scheduled(
+        autoencoder_steps=4, regression_steps=4, joint_steps=6, checkpoint_every=2, validate_every=4, muon=0
+    )
     said: list[str] = []
     killed: list[psutil.Process] = []
 

@@ -9,7 +9,7 @@ rate 0.517), 0.504 against AdamW's 0.515.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from jobs.training.plan import Schedule
 from jobs.training.stages import Task, parameters
@@ -17,7 +17,7 @@ from jobs.training.stages import Task, parameters
 
 def optimizers_of(task: Task, schedule: Schedule) -> list[torch.optim.Optimizer]:
     """What changes the parameters that a stage learns; a group's rate is the stage's times its `scale`."""
-    hidden: list[nn.Parameter] = []
+    hidden: list[Tensor] = []
     if schedule.muon and task.decoder in task.learns:
         hidden = [layer.weight for layer in task.decoder.layers[:-1]]  # the last has one row: nothing to orthogonalise
     others = [parameter for parameter in parameters(task) if all(parameter is not matrix for matrix in hidden)]

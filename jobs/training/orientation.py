@@ -70,13 +70,13 @@ def outward(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[ND
         pixels += np.bincount(nearest, minlength=len(faces))
     patch = _parted(patched, patch, votes, pixels)
     count = int(patch.max()) + 1
-    votes, pixels = np.bincount(patch, votes, count), np.bincount(patch, pixels, count)
+    vote, weight = np.bincount(patch, votes, count), np.bincount(patch, pixels, count)
     a, b, c = (vertices[patched[:, corner]] for corner in range(3))
     volumes = np.bincount(patch, np.einsum("ij,ij->i", a, np.cross(b, c)), count)
-    clear = np.abs(votes) > _CLEAR * pixels
-    wrong = np.where(clear, votes < 0, volumes < 0)
+    clear = np.abs(vote) > _CLEAR * weight
+    wrong = np.where(clear, vote < 0, volumes < 0)
     turned: NDArray[np.int64] = np.where(wrong[patch][:, None], patched[:, ::-1], patched)
-    return turned, (~clear & (pixels > 0) & _rimmed(patched, patch, count))[patch]
+    return turned, (~clear & (weight > 0) & _rimmed(patched, patch, count))[patch]
 
 
 def _parted(

@@ -59,7 +59,9 @@ class Schedule(BaseModel):
     encoder_rate: float = Field(default=1e-3, gt=0)
     joint_rate: float = Field(default=6e-4, gt=0)
     muon: float = Field(
-        default=0.0, ge=0, description="rate of Muon for the decoder's hidden matrices, as a multiple of the stage's; 0: AdamW"
+        default=0.0,
+        ge=0,
+        description="rate of Muon for the decoder's hidden matrices, as a multiple of the stage's; 0: AdamW",
     )
     decay: Literal["cosine", "none"] = Field(default="cosine", description="of the rate, over a stage")
     warm_up: int = Field(default=100, ge=0, description="steps over which a stage's rate rises; a tenth at most")
