@@ -168,3 +168,18 @@ seen["initialized"] = ray.is_initialized()
         assert said["message"].startswith("ray.address: ")
         assert "\n" not in said["message"]
         assert said["seconds"] < 15
+
+
+def test_a_node_that_is_slow_to_start_is_said():
+    """Ray waits for half a minute, whatever it is told; so its waiting alone is replaced, by what it raises then."""
+    seen = run("""
+import ray._private.node as node
+def late(*arguments, **options):
+    raise RuntimeError("no node yet")
+ray._private.services.get_node = late
+clock = node.time.monotonic
+node.time.monotonic = lambda: clock() * 100  # and half a minute passes sooner
+seen["refused"] = refusal(session(RaySettings()).__enter__)
+""")
+    assert seen["refused"]["kind"] == "RunError"
+    assert seen["refused"]["message"].startswith("Ray did not start on this machine: The current node timed out")
