@@ -115,8 +115,9 @@ def test_the_default_agrees_with_dense_evaluation(shipped) -> None:
     fast = extract(field(latents), lattice, len(latents))
     for latent, one in zip(latents.split(1), fast, strict=True):
         dense = extract(field(latent), lattice, 1, exact=True)[0]
-        needed = np.setxor1d(one.indices, dense.indices)
-        assert len(needed) <= 0.001 * len(dense.indices)
+        assert np.isin(one.indices, dense.indices).all()
+        missed = ~np.isin(dense.indices, one.indices)
+        assert (dense.values[missed] > 0).sum() <= 2  # a crumb beside the object: docs/extraction.md
         _, mine, theirs = np.intersect1d(one.indices, dense.indices, return_indices=True)
         assert np.array_equal(one.values[mine], dense.values[theirs])
         assert one.points_evaluated < dense.points_evaluated / 5
