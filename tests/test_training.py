@@ -29,6 +29,7 @@ from jobs.training.collection import Collection, collect
 from jobs.training.core import Outcome, Training
 from jobs.training.plan import PRESETS, Augmentation, Plan, read
 from jobs.training.shards import split_for
+from jobs.training.stages import Networks
 from workers import weights
 from workers.encoder import IMAGE_SIZE
 from workers.images import Framing
@@ -131,6 +132,15 @@ def train_here(plan: Plan, examples: Collection, folder: Path) -> tuple[Outcome,
 
 def scheduled(**changes: Any) -> Plan:
     return Plan.model_validate(TINY | {"schedule": TINY["schedule"] | {"coarse_steps": [0, 0]} | changes})
+
+
+def test_learning_begins_with_kinks_all_over_the_cube() -> None:
+    torch.manual_seed(0)
+    decoder = Networks(Plan.model_validate(TINY | {"decoder_width": 32, "latent_size": 128})).decoder
+    corners = torch.cartesian_prod(*[torch.tensor([-0.5, 0.5])] * 3)
+    first, shares = decoder.layers[0], decoder.biases(torch.full((1, 128), 0.5))
+    reached = corners @ first.weight[:, :3].T + shares[0]
+    assert ((reached.amin(0) < 0) & (reached.amax(0) > 0)).float().mean() > 0.98
 
 
 def test_a_stage_without_progress_ends_early_and_leaves_its_best(examples: Collection, tmp_path: Path) -> None:
