@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import comparison, driver, extraction, fan_out, faults, job, planning, thin, views
+from benchmarks import comparison, driver, extraction, fan_out, faults, job, planning, recipes, thin, views
 from jobs.run import code_version
 
 BENCHMARKS: dict[str, Callable[[], Any]] = {
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], Any]] = {
     "planning": planning.run,
     "faults": faults.run,
     "views": views.run,
+    "recipes": recipes.run,
 }
 
 
