@@ -5,18 +5,40 @@ Numeric modules raise `ItemError`; the actors turn it into a failed row.
 """
 
 from enum import StrEnum
+from typing import Generic, Self, TypeVar
 
 
-class ErrorCode(StrEnum):
-    """Every value that the manifest's `error_code` column can hold; `meaning` is its line in the manual."""
+class Code(StrEnum):
+    """A closed set of values for a column `error_code`; `meaning` is a value's line in the manual."""
 
     meaning: str
 
-    def __new__(cls, value: str, meaning: str = "") -> "ErrorCode":
+    def __new__(cls, value: str, meaning: str = "") -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.meaning = meaning
         return member
+
+
+C = TypeVar("C", bound=Code)
+
+
+class Failure(Exception, Generic[C]):
+    """One item comes to nothing. `code` is what a program branches on; `message` is one sentence that a person
+    understands, without secrets and without a traceback.
+    """
+
+    def __init__(self, code: C, message: str) -> None:
+        super().__init__(code, message)  # both in args, so that it survives pickling between processes
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.message}"
+
+
+class ErrorCode(Code):
+    """Every value that the manifest's `error_code` column can hold."""
 
     SOURCE_MISSING = "source_missing", "the object was gone when it was read"
     SOURCE_DENIED = "source_denied", "the store refused to let us read it"
@@ -42,17 +64,5 @@ class ErrorCode(StrEnum):
     INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 
 
-class ItemError(Exception):
-    """One image cannot become a mesh.
-
-    `code` is what a program branches on; `message` is one sentence that a person understands,
-    without secrets and without a traceback.
-    """
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(code, message)  # both in args, so that it survives pickling between processes
-        self.code = code
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.code.value}: {self.message}"
+class ItemError(Failure[ErrorCode]):
+    """One image cannot become a mesh."""

@@ -3,19 +3,11 @@
 Works on: a code and a sentence. Knows nothing about where shapes come from or how rows are stored.
 """
 
-from enum import StrEnum
+from workers.failure import Code, Failure
 
 
-class ShapeCode(StrEnum):
-    """Every value that a dataset's `error_code` column can hold; `meaning` is its line in the manual."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str = "") -> "ShapeCode":
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class ShapeCode(Code):
+    """Every value that a dataset's `error_code` column can hold."""
 
     SOURCE_UNREADABLE = "source_unreadable", "the store did not give the file, or the archive around it is damaged"
     TOO_MANY_BYTES = "too_many_bytes", "larger than prepare.max_bytes"
@@ -34,13 +26,5 @@ class ShapeCode(StrEnum):
     INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 
 
-class ShapeError(Exception):
-    """One shape cannot be prepared. `message` is one sentence without secrets and without a traceback."""
-
-    def __init__(self, code: ShapeCode, message: str) -> None:
-        super().__init__(code, message)  # both in args, so that it survives pickling between processes
-        self.code = code
-        self.message = message
-
-    def __str__(self) -> str:
-        return f"{self.code.value}: {self.message}"
+class ShapeError(Failure[ShapeCode]):
+    """One shape cannot be prepared."""
