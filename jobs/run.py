@@ -14,15 +14,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from cluster.config import Config
 from cluster.errors import RequestError
-from cluster.store import AlreadyExists, NotFound, Stores, TooLarge, canonical, join
+from cluster.store import AlreadyExists, Stores, canonical, join
 from jobs import manifest
+from jobs.record import Records
 from workers.messages import MeshOptions, Recipe
 
-RECORD, SUCCESS = "_run.json", "_SUCCESS.json"
+SUCCESS = "_SUCCESS.json"
 ANY_CATEGORY = "*"  # the key of weights that serve every category
 
 
@@ -125,6 +126,10 @@ class RunRecord(BaseModel):
     request: Request
 
 
+RECORDS = Records(RunRecord, "_run.json", "run", "OUTPUT")
+exists, read = RECORDS.exists, RECORDS.read
+
+
 def request_for(catalog: str, output: str, config: Config, stores: Stores) -> Request:
     """What `config` asks of the images in `catalog`; every bundle is read once for its digest.
 
@@ -211,12 +216,7 @@ def begin(stores: Stores, output: str, request: Request) -> RunRecord:
         code_version=code_version(),
         request=request,
     )
-    uri = join(canonical(output), RECORD)
-    try:
-        stores.open(uri).put(uri, _json(record.model_dump()), if_absent=True, content_type="application/json")
-    except AlreadyExists:
-        return resumed(stores, output, request)
-    return record
+    return record if RECORDS.add(stores, output, record) else resumed(stores, output, request)
 
 
 def resumed(stores: Stores, output: str, request: Request) -> RunRecord:
@@ -241,32 +241,12 @@ def resumed(stores: Stores, output: str, request: Request) -> RunRecord:
     return record
 
 
-def exists(stores: Stores, output: str) -> bool:
-    """Whether a run has begun in this output."""
-    uri = join(canonical(output), RECORD)
-    try:
-        stores.open(uri).head(uri)
-    except NotFound:
-        return False
-    return True
-
-
-def read(stores: Stores, output: str) -> RunRecord:
-    """The record of an output. Raises RequestError when there is none, or it is damaged."""
-    uri = join(canonical(output), RECORD)
-    try:
-        return RunRecord.model_validate_json(stores.open(uri).get(uri, max_bytes=1 << 20).data)
-    except NotFound as error:
-        raise RequestError(f"{output} holds no run: there is no {RECORD} in it.") from error
-    except (ValidationError, TooLarge) as error:
-        raise RequestError(f"{uri} is not a run record of this version; choose another OUTPUT.") from error
-
-
 def finish(stores: Stores, output: str, totals: dict[str, Any]) -> None:
     """Write `_SUCCESS.json`, the last object of a run. The first driver to finish writes it; others leave it."""
     uri = join(canonical(output), SUCCESS)
+    content = (json.dumps(totals, indent=2, ensure_ascii=False) + "\n").encode()
     try:
-        stores.open(uri).put(uri, _json(totals), if_absent=True, content_type="application/json")
+        stores.open(uri).put(uri, content, if_absent=True, content_type="application/json")
     except AlreadyExists:
         return
 
@@ -313,7 +293,3 @@ def _short(value: Any) -> str:
             digest[:12] if key == ANY_CATEGORY else f"{key}={digest[:12]}" for key, digest in value.items()
         )
     return str(value)
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

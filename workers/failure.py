@@ -23,7 +23,7 @@ class Code(StrEnum):
 C = TypeVar("C", bound=Code)
 
 
-class Failure(Exception, Generic[C]):
+class CodedError(Exception, Generic[C]):
     """One item comes to nothing. `code` is what a program branches on; `message` is one sentence that a person
     understands, without secrets and without a traceback.
     """
@@ -64,5 +64,5 @@ class ErrorCode(Code):
     INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 
 
-class ItemError(Failure[ErrorCode]):
+class ItemError(CodedError[ErrorCode]):
     """One image cannot become a mesh."""

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from cluster.errors import RequestError, RunError
-from cluster.store import AlreadyExists, NotFound, ObjectInfo, StoreError, Stores, TooLarge, canonical, join
+from cluster.store import ObjectInfo, StoreError, Stores, canonical
 from jobs import worklist
+from jobs.record import Records
 from jobs.run import code_version
 from jobs.training import preparation, shards
 from jobs.training.collection import POINTS, VOXELS, Collection
@@ -30,7 +31,6 @@ from workers.encoder import IMAGE_SIZE
 from workers.failure import ItemError
 from workers.images import Framing, decode, prepare
 
-RECORD = "_dataset.json"
 _FORMAT = 1  # of the mapped files; another makes them anew
 _VIEW_PIXELS = 1024 * 1024
 assert (VOXELS, POINTS) == (preparation.VOXELS, preparation.POINTS), "shards hold what collections have"
@@ -65,6 +65,10 @@ class Record(BaseModel):
     request: Request
 
 
+RECORDS = Records(Record, "_dataset.json", "dataset", "DATASET", "; see isofleet prepare")
+exists, read = RECORDS.exists, RECORDS.read
+
+
 def begin(stores: Stores, dataset: str, request: Request) -> Record:
     """The record of `dataset`: written now, or the one that stands there, which must ask the same.
 
@@ -77,13 +81,7 @@ def begin(stores: Stores, dataset: str, request: Request) -> Record:
         code_version=code_version(),
         request=request,
     )
-    uri = join(canonical(dataset), RECORD)
-    try:
-        content = record.model_dump_json(indent=2).encode() + b"\n"
-        stores.open(uri).put(uri, content, if_absent=True, content_type="application/json")
-    except AlreadyExists:
-        return resumed(stores, dataset, request)
-    return record
+    return record if RECORDS.add(stores, dataset, record) else resumed(stores, dataset, request)
 
 
 def resumed(stores: Stores, dataset: str, request: Request) -> Record:
@@ -97,27 +95,6 @@ def resumed(stores: Stores, dataset: str, request: Request) -> Record:
                 "the same to resume it, or choose another DATASET."
             )
     return record
-
-
-def exists(stores: Stores, dataset: str) -> bool:
-    """Whether a dataset has begun here. Raises StoreError."""
-    uri = join(canonical(dataset), RECORD)
-    try:
-        stores.open(uri).head(uri)
-    except NotFound:
-        return False
-    return True
-
-
-def read(stores: Stores, dataset: str) -> Record:
-    """The record of a dataset. Raises RequestError where there is none, or it is damaged; StoreError."""
-    uri = join(canonical(dataset), RECORD)
-    try:
-        return Record.model_validate_json(stores.open(uri).get(uri, max_bytes=1 << 20).data)
-    except NotFound as error:
-        raise RequestError(f"{dataset} holds no dataset: there is no {RECORD} in it; see isofleet prepare.") from error
-    except (ValidationError, TooLarge) as error:
-        raise RequestError(f"{uri} is not a dataset's record of this version; choose another DATASET.") from error
 
 
 def load(uri: str, split: Split, framing: Framing, stores: Stores, scratch: Path) -> Collection:

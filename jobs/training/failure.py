@@ -3,7 +3,7 @@
 Works on: a code and a sentence. Knows nothing about where shapes come from or how rows are stored.
 """
 
-from workers.failure import Code, Failure
+from workers.failure import Code, CodedError
 
 
 class ShapeCode(Code):
@@ -26,5 +26,5 @@ class ShapeCode(Code):
     INTERNAL_ERROR = "internal_error", "a fault of ours: the message has the exception"
 
 
-class ShapeError(Failure[ShapeCode]):
+class ShapeError(CodedError[ShapeCode]):
     """One shape cannot be prepared."""

@@ -29,5 +29,5 @@ def spread(decoder: Decoder) -> None:
             across = functional.normalize(torch.randn(count, 3), dim=1) * _SLOPE[min(number, 1)]
             layer.weight[:, hidden : hidden + 3] = across
             latent = layer.weight[:, hidden + 3 :].mul_(_LATENT)
-            layer.bias -= (across * places).sum(1) + _MIDDLE * latent.sum(1)
+            layer.bias.sub_((across * places).sum(1) + _MIDDLE * latent.sum(1))
         hidden = layer.out_features
