@@ -28,8 +28,9 @@ from jobs.evaluation.shapes import LatticeTruth, VoxelTruth, of_lattice
 from jobs.training import procedural
 from jobs.training.checkpoints import Checkpoint, Checkpoints
 from jobs.training.collection import VOXELS, Collection
-from jobs.training.fields import Fields, Shape
+from jobs.training.fields import Fields
 from jobs.training.plan import HELD_OUT, Plan
+from jobs.training.shape import Shape
 from jobs.training.stages import Networks
 from workers import load_model, weights
 from workers.decoder import Decoder, LatticeField

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from jobs.training import procedural
-from jobs.training.fields import Fields, Shape
+from jobs.training.fields import Fields
 from jobs.training.procedural import parts
+from jobs.training.shape import Shape
 from workers.grid import Lattice
 
 TURN = parts.tilt(30) @ parts.tilt(20, "y") @ parts.tilt(-50, "z")

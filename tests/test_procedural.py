@@ -8,8 +8,9 @@ import torch
 from scipy.ndimage import label
 
 from jobs.training.contact_sheet import contact_sheet
-from jobs.training.fields import Fields, Shape
+from jobs.training.fields import Fields
 from jobs.training.procedural import CATEGORIES, sample
+from jobs.training.shape import Shape
 
 SEEDS = range(50)
 MOST_SOLIDS = 48  # a shape's share of the memory and time of a batch

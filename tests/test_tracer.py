@@ -6,8 +6,9 @@ import torch
 
 from jobs.training import procedural
 from jobs.training.collection import VOXELS, Collection, collect, draw, scatter
-from jobs.training.fields import Fields, Shape
+from jobs.training.fields import Fields
 from jobs.training.looks import Looks, random_looks
+from jobs.training.shape import Shape
 from jobs.training.tracer import random_camera, trace
 from workers.images import Framing
 from workers.render import Camera, render

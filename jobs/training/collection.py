@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cluster import memory
 from jobs.training import procedural
-from jobs.training.fields import Fields, Shape
+from jobs.training.fields import Fields
 from jobs.training.looks import Looks, random_looks
+from jobs.training.shape import Shape
 from jobs.training.tracer import random_camera, trace
 from workers.encoder import IMAGE_SIZE
 from workers.images import Framing, Picture, prepare

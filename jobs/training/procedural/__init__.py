@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.airplane import airplane
 from jobs.training.procedural.bench import bench
 from jobs.training.procedural.car import car
@@ -21,6 +20,7 @@ from jobs.training.procedural.lamp import lamp
 from jobs.training.procedural.rifle import rifle
 from jobs.training.procedural.sofa import sofa
 from jobs.training.procedural.table import table
+from jobs.training.shape import Shape
 
 CATEGORIES: dict[str, Callable[[Generator], Shape]] = {
     "airplane": airplane,

@@ -5,11 +5,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import airplane_civil as civil
 from jobs.training.procedural import airplane_light as light
 from jobs.training.procedural import airplane_military as military
 from jobs.training.procedural.profiles import pick
+from jobs.training.shape import Shape
 
 FAMILIES = [
     (28, civil.airliner), (9, civil.tail_engined), (4, civil.turboprop), (8, light.light), (3, light.glider),

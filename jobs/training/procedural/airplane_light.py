@@ -8,7 +8,6 @@ About ten units long, the nose at −Z.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.airplane_parts import (
     DARK,
     fin,
@@ -22,6 +21,7 @@ from jobs.training.procedural.airplane_parts import (
 )
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.profiles import lacquer
+from jobs.training.shape import Shape
 
 
 def light(random: Generator) -> Shape:

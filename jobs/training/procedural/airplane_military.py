@@ -8,7 +8,6 @@ About ten units long, the nose at −Z.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.airplane_parts import (
     DARK,
     fin,
@@ -24,6 +23,7 @@ from jobs.training.procedural.airplane_parts import (
 )
 from jobs.training.procedural.parts import between, chance, paint
 from jobs.training.procedural.profiles import lacquer
+from jobs.training.shape import Shape
 
 
 def fighter(random: Generator) -> Shape:

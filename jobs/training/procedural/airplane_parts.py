@@ -10,9 +10,9 @@ thinner still.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, tilt
 from jobs.training.procedural.profiles import FLAT, disc
+from jobs.training.shape import Shape
 
 DARK = (0.1, 0.11, 0.13)
 

@@ -8,10 +8,10 @@ A back that is cut out must be made before what its cutter could touch.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import cushion, silhouette
 from jobs.training.procedural.parts import between, chance, tilt
 from jobs.training.procedural.seating import Measures
+from jobs.training.shape import Shape
 
 KINDS = (
     *["panel"] * 3, *["curved"] * 3, *["outlined"] * 2, *["framed"] * 2, *["slats"] * 2, *["ladder"] * 2,

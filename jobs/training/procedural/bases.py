@@ -8,9 +8,9 @@ Works on: shapes being put together, in metres, the floor at y = 0. Knows nothin
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import Outline, path
 from jobs.training.procedural.parts import between, chance
+from jobs.training.shape import Shape
 
 
 def turned(random: Generator, height: float, thin: float, thick: float, rings: int) -> Outline:

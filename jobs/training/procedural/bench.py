@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.backs import add_back
 from jobs.training.procedural.bench_parts import add_bench_seat, add_long_back, add_support, bench_measures
@@ -16,6 +15,7 @@ from jobs.training.procedural.joinery import SIDEWAYS, cushion, finish, four_leg
 from jobs.training.procedural.parts import between, chance, paint, pick, tilt
 from jobs.training.procedural.seating import add_arms, measures, side_panels, slats
 from jobs.training.procedural.sofa import sofa
+from jobs.training.shape import Shape
 
 
 def bench(random: Generator) -> Shape:

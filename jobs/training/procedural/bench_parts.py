@@ -7,12 +7,12 @@ bench they become.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.backs import add_back
 from jobs.training.procedural.joinery import cushion, finish, four_legs
 from jobs.training.procedural.parts import between, chance, tilt
 from jobs.training.procedural.seating import Measures, measures, slats
+from jobs.training.shape import Shape
 
 
 def bench_measures(random: Generator) -> Measures:

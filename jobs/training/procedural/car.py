@@ -5,11 +5,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import car_modern as modern
 from jobs.training.procedural import car_other as other
 from jobs.training.procedural import car_vintage as vintage
 from jobs.training.procedural.profiles import pick
+from jobs.training.shape import Shape
 
 FAMILIES = [
     (13, modern.sedan), (9, modern.hatchback), (3, modern.city), (5, modern.wagon), (6, modern.coupe),

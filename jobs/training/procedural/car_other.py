@@ -8,7 +8,6 @@ In metres, on the ground at y = 0, the nose at −Z.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.car_parts import (
     CHROME,
     GLASS,
@@ -25,6 +24,7 @@ from jobs.training.procedural.car_parts import (
 )
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.profiles import disc, lacquer, shade, side
+from jobs.training.shape import Shape
 
 
 def van(random: Generator) -> Shape:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.profiles import disc, shade, side
+from jobs.training.shape import Shape
 
 GLASS = (0.12, 0.13, 0.15)
 RUBBER = (0.1, 0.1, 0.11)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import chair_other, chair_wooden
 from jobs.training.procedural.parts import pick
 from jobs.training.procedural.sofa import club, sofa
+from jobs.training.shape import Shape
 
 # How often each occurs, in a hundred: what is common most, and nothing so rarely that it could not be learnt.
 FAMILIES: dict[Callable[[Generator], Shape], float] = {

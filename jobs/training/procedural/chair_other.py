@@ -6,13 +6,13 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.backs import add_back
 from jobs.training.procedural.joinery import SIDEWAYS, cushion, finish, leg_style, path
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.seating import add_arms, add_seat, measures, side_panels, slats
 from jobs.training.procedural.shell import bowl, moulded, tub
+from jobs.training.shape import Shape
 
 
 def tubular(random: Generator) -> Shape:

@@ -6,12 +6,12 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.backs import add_back
 from jobs.training.procedural.joinery import LYING, cushion, finish, four_legs, leg_style, silhouette
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.seating import Measures, add_arms, add_seat, measures, slats
+from jobs.training.shape import Shape
 
 
 def framed(random: Generator) -> Shape:

@@ -6,10 +6,10 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import finish, four_legs, leg_style
 from jobs.training.procedural.parts import between, chance
 from jobs.training.procedural.tabletop import add_drawers
+from jobs.training.shape import Shape
 
 
 def cupboard_desk(random: Generator) -> Shape:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, tilt
+from jobs.training.shape import Shape
 
 Point = NDArray[np.float64]
 Outline = list[tuple[float, float]]

@@ -5,11 +5,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import lamp_floor as floor
 from jobs.training.procedural import lamp_hanging as hanging
 from jobs.training.procedural import lamp_table as low
 from jobs.training.procedural.profiles import pick
+from jobs.training.shape import Shape
 
 FAMILIES = [
     (24, low.table), (4, low.glowing), (10, low.desk), (2, low.banker), (11, floor.floor),

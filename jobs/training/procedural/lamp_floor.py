@@ -8,7 +8,6 @@ In metres, the foot on y = 0.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.lamp_parts import (
     LIT,
     UP,
@@ -22,6 +21,7 @@ from jobs.training.procedural.lamp_parts import (
 )
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.profiles import lacquer
+from jobs.training.shape import Shape
 
 
 def floor(random: Generator) -> Shape:

@@ -8,10 +8,10 @@ In metres, +Y up; the wall of a wall lamp is behind it, towards +Z.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.lamp_parts import LIT, UP, cloth, frustum, grains, head, metal_paint, shade_paint
 from jobs.training.procedural.parts import between, chance, tilt
 from jobs.training.procedural.profiles import ACROSS, lacquer
+from jobs.training.shape import Shape
 
 
 def pendant(random: Generator) -> Shape:

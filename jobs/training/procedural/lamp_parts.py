@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, paint
+from jobs.training.shape import Shape
 
 BRASS = (0.6, 0.5, 0.3)
 METAL = (0.35, 0.35, 0.37)

@@ -8,7 +8,6 @@ In metres, the foot on y = 0.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.lamp_parts import (
     LIT,
     METAL,
@@ -23,6 +22,7 @@ from jobs.training.procedural.lamp_parts import (
 )
 from jobs.training.procedural.parts import between, chance, tilt
 from jobs.training.procedural.profiles import lacquer
+from jobs.training.shape import Shape
 
 
 def table(random: Generator) -> Shape:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance, paint, tilt
+from jobs.training.shape import Shape
 
 Outline = Sequence[tuple[float, float]]
 Family = Callable[[Generator], Shape]

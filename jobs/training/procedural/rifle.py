@@ -5,10 +5,10 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import rifle_classic as classic
 from jobs.training.procedural import rifle_modern as modern
 from jobs.training.procedural.profiles import pick
+from jobs.training.shape import Shape
 
 FAMILIES = [
     (27, modern.assault), (6, modern.bullpup), (12, classic.hunting), (9, classic.service), (12, classic.sniper),

@@ -8,7 +8,6 @@ In metres, upright, the muzzle at −Z and the bore along y = 0.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance
 from jobs.training.procedural.profiles import side
 from jobs.training.procedural.rifle_parts import (
@@ -25,6 +24,7 @@ from jobs.training.procedural.rifle_parts import (
     sights,
     tube_stock,
 )
+from jobs.training.shape import Shape
 
 
 def _sporting(random: Generator, *, length: float, thick: float, tip: float, fore: float, scoped: float) -> Shape:

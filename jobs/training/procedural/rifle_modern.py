@@ -7,7 +7,6 @@ In metres, upright, the muzzle at −Z and the bore along y = 0.
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance
 from jobs.training.procedural.profiles import side
 from jobs.training.procedural.rifle_parts import (
@@ -24,6 +23,7 @@ from jobs.training.procedural.rifle_parts import (
     sights,
     tube_stock,
 )
+from jobs.training.shape import Shape
 
 
 def assault(random: Generator) -> Shape:

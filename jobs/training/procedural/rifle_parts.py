@@ -9,9 +9,9 @@ the length, since a 64³ lattice, which networks learn on, has cells of 1.6 % of
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.parts import between, chance
 from jobs.training.procedural.profiles import side
+from jobs.training.shape import Shape
 
 Color = tuple[float, float, float]
 

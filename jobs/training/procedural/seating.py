@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import LYING, SIDEWAYS, Point, cushion, path, rounded
 from jobs.training.procedural.parts import between, chance, tilt
+from jobs.training.shape import Shape
 
 
 @dataclass

@@ -8,9 +8,9 @@ All but the moulded one are cut out, so they are the first thing made of a piece
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import LYING
 from jobs.training.procedural.parts import between, chance, paint, tilt
+from jobs.training.shape import Shape
 
 
 def below(shape: Shape, level: float, z: float, degrees: float) -> None:

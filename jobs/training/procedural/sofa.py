@@ -6,11 +6,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import SIDEWAYS, cushion, finish, path
 from jobs.training.procedural.parts import between, chance, paint, tilt
 from jobs.training.procedural.shell import tub
 from jobs.training.procedural.upholstery import Upholstery, add_body, add_feet, upholstery
+from jobs.training.shape import Shape
 
 
 def sofa(random: Generator) -> Shape:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import desk, table_legged, table_other
 from jobs.training.procedural.parts import pick
+from jobs.training.shape import Shape
 
 # How often each occurs, in a hundred.
 FAMILIES: dict[Callable[[Generator], Shape], float] = {

@@ -6,11 +6,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.joinery import four_legs, leg_style, path
 from jobs.training.procedural.parts import between, chance
 from jobs.training.procedural.tabletop import add_drawers, started
+from jobs.training.shape import Shape
 
 
 def legged(random: Generator) -> Shape:

@@ -6,11 +6,11 @@ Works on: a random generator. Knows nothing about pictures, points or networks.
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural import bases
 from jobs.training.procedural.joinery import LYING, finish, four_legs, leg_style
 from jobs.training.procedural.parts import between, chance, paint
 from jobs.training.procedural.tabletop import add_drawers, add_top, draw_top, started
+from jobs.training.shape import Shape
 
 
 def boarded(random: Generator) -> Shape:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from jobs.training.fields import Shape
 from jobs.training.procedural.joinery import LYING, Point, finish, rounded
 from jobs.training.procedural.parts import between, chance, paint
+from jobs.training.shape import Shape
 
 
 @dataclass
