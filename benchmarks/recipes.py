@@ -28,6 +28,10 @@ RECIPES = {
     "autoencoder, then joint": {"autoencoder_steps": LONG, "regression_steps": 0, "joint_steps": LONG},
     "joint alone": {"autoencoder_steps": 0, "regression_steps": 0, "joint_steps": LONG},
 }
+_SCHEDULE = {
+    "autoencoder_rate": 1.5e-3, "encoder_rate": 1.5e-3, "joint_rate": 1.5e-3, "muon": 4.0, "points": 640,
+    "voxel_width": 8,
+}  # fmt: skip
 
 
 def run(minutes: float = 0.5) -> list[dict[str, Any]]:
@@ -42,12 +46,16 @@ def run(minutes: float = 0.5) -> list[dict[str, Any]]:
 
 
 def _row(name: str, steps: dict[str, int], minutes: float, learnt: Collection, held_out: Collection) -> dict[str, Any]:
-    rates = {"autoencoder_rate": 1.5e-3, "encoder_rate": 1.5e-3, "joint_rate": 1.5e-3, "muon": 4.0}
-    rare = {"validate_every": LONG, "checkpoint_every": LONG}
+    schedule = Schedule(
+        **steps,
+        **_SCHEDULE,
+        max_minutes=minutes,
+        validate_every=LONG,
+        checkpoint_every=LONG,
+    )
     plan = Plan(
         name="recipe", categories=EMBEDDED.categories, framing=EMBEDDED.framing, objects=OBJECTS, views=VIEWS,
-        encoder_width=16, decoder_width=32,
-        schedule=Schedule.model_validate(steps | rates | rare | {"points": 640, "max_minutes": minutes}),
+        encoder_width=8, decoder_width=16, schedule=schedule,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         kept = Checkpoints(folder, Stores(StoreSettings()), keep=1)
