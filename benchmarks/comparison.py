@@ -28,7 +28,7 @@ from scipy.spatial import cKDTree
 from benchmarks import published, schemes
 from benchmarks.embedded import CATEGORIES, bundle, latents
 from benchmarks.measure import Stopwatch, alone
-from benchmarks.paper_size import widen
+from benchmarks.paper_size import PAPER_WIDTH, widen
 from benchmarks.thin import inside
 from workers import mesh
 from workers.decoder import CHUNK_POINTS, Decoder, LatticeField
@@ -40,7 +40,6 @@ from workers.regions import Prepared
 RESOLUTIONS = (64, 128, 256, 512)
 WAYS = ("dense", "imnet", "mise", "ours float32", "ours bfloat16")
 DENSE_UP_TO = {"small": 256, "paper": 64}  # beyond, dense takes minutes to hours: its time is projected from its points
-PAPER_FACTOR = 4  # the embedded decoder has width 32, the paper's 128
 BATCH = {"dense": 32**3, "imnet": 32**3, "mise": 100_000}  # the authors' and Occupancy Networks' batches of points
 
 
@@ -172,7 +171,7 @@ def _rate(dtype: torch.dtype) -> float:
 @cache
 def _decoder(size: str) -> Decoder:
     decoder = bundle().decoder
-    return decoder if size == "small" else widen(decoder, PAPER_FACTOR, seed=1)
+    return decoder if size == "small" else widen(decoder, PAPER_WIDTH, seed=1)
 
 
 @cache

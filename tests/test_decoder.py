@@ -53,11 +53,12 @@ def some(lattice: Lattice, each: int = 700) -> Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_widened_decoder_is_the_same_function(family: Family) -> None:
+@pytest.mark.parametrize("width", [8, 13, 24])
+def test_a_widened_decoder_is_the_same_function(family: Family, width: int) -> None:
     decoder = steep(family, 8)
     points, latents = torch.rand(2, 200, 3) - 0.5, torch.rand(2, 16)
-    wide = widen(decoder, 3, seed=1)
-    assert wide.layers[-1].in_features == 24
+    wide = widen(decoder, width, seed=1)
+    assert wide.layers[-1].in_features == width
     expected = decoder(points, latents)
     assert expected.std() > 0.01
     torch.testing.assert_close(wide(points, latents), expected, rtol=0, atol=1e-4 * float(expected.std()))
