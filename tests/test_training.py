@@ -143,6 +143,14 @@ def test_learning_begins_with_kinks_all_over_the_cube() -> None:
     assert ((reached.amin(0) < 0) & (reached.amax(0) > 0)).float().mean() > 0.98
 
 
+def test_the_published_recipe_begins_as_published() -> None:
+    plan = read(None, "imnet").model_copy(update={"decoder_width": 16, "encoder_width": 4})
+    torch.manual_seed(0)
+    for layer in Networks(plan).decoder.layers:
+        assert not layer.bias.any()
+        assert 0.01 < float(layer.weight.std()) < 0.03
+
+
 def test_a_stage_without_progress_ends_early_and_leaves_its_best(examples: Collection, tmp_path: Path) -> None:
     plan = scheduled(
         autoencoder_steps=500, autoencoder_rate=1e-30, weight_decay=0, regression_steps=0, joint_steps=1, patience=2

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cluster.errors import RequestError
 from jobs.training.collection import POINTS
+from jobs.training.initialisation import Start
 from jobs.training.procedural import CATEGORIES
 from workers.decoder import Family
 from workers.images import Framing
@@ -62,6 +63,9 @@ class Schedule(BaseModel):
         default=0.0,
         ge=0,
         description="rate of Muon for the decoder's hidden matrices, as a multiple of the stage's; 0: AdamW",
+    )
+    start: Start = Field(
+        default="spread", description="the decoder's first weights: planes all over the cube, or as published"
     )
     decay: Literal["cosine", "none"] = Field(default="cosine", description="of the rate, over a stage")
     warm_up: int = Field(default=100, ge=0, description="steps over which a stage's rate rises; a tenth at most")

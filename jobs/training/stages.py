@@ -18,7 +18,7 @@ from torch.nn import functional
 from jobs.training.autoencoder import VoxelEncoder
 from jobs.training.batches import Batches, Draw, images
 from jobs.training.collection import VOXELS, Collection
-from jobs.training.initialisation import spread
+from jobs.training.initialisation import initialise
 from jobs.training.plan import Plan, Schedule
 from workers.decoder import Decoder
 from workers.encoder import Encoder
@@ -31,7 +31,7 @@ class Networks(nn.Module):
         super().__init__()
         self.encoder = Encoder(plan.latent_size, plan.encoder_width)
         self.decoder = Decoder(plan.family, plan.latent_size, plan.decoder_width)
-        spread(self.decoder)
+        initialise(self.decoder, plan.schedule.start)
         self.voxel_encoder = VoxelEncoder(plan.latent_size, plan.schedule.voxel_width)
         self.encoder.to(memory_format=torch.channels_last)  # measured on a processor: a third faster
 
