@@ -15,7 +15,7 @@ from workers import weights
 from workers.encoder import IMAGE_SIZE, encode
 from workers.images import decode, key_out, prepare
 
-CATEGORIES = (8, 4, 0, 12)  # a chair, a car, an airplane and a table among the pictures
+CATEGORIES = (6, 3, 0, 14)  # a chair, a car, an airplane and a table among the pictures
 
 
 @cache
