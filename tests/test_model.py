@@ -73,7 +73,7 @@ def test_a_latent_is_enough_for_any_resolution(model: Model, chair: Solid) -> No
     assert again.to_bytes() == chair.to_bytes()
     exact = model.mesh(chair.latent, resolution=32, exact=True)
     assert (exact.points_evaluated, exact.report) == (32**3, chair.report)
-    assert chair.points_evaluated < 32**3 / 3
+    assert chair.points_evaluated < 32**3 / 2  # at 32³ a large chair has a surface in a third of all cells
     assert model.mesh(chair.latent, resolution=16).report.vertices < chair.report.vertices / 3
 
 
